@@ -1,0 +1,168 @@
+"""The one typed settings object, and the only place that reads the environment.
+
+Every setting is an environment variable (or a line of `.env`) named `PROMO_` + the field's name.
+Unset endpoints mean the local services of `promo-assets up`, at the ports that it chose and noted
+under `PROMO_HOME`.
+"""
+
+import json
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import psycopg
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+DEFAULT_KAFKA_PORT = 9092
+DEFAULT_POSTGRES_PORT = 5432
+
+
+class SettingsError(ValueError):
+    """A setting has a value that cannot be used; the message names the setting and never shows a secret."""
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+def _topic(name: str) -> str:
+    if not (0 < len(name) <= 249) or name in (".", "..") or not all(c.isascii() and (c.isalnum() or c in "._-") for c in name):
+        raise ValueError("a topic's name has 1 to 249 of the characters a-z A-Z 0-9 . _ -")
+    return name
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+TopicName = Annotated[str, AfterValidator(_topic)]
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="PROMO_",
+        env_file=(PROJECT_ROOT / ".env", ".env"),
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    home: AbsolutePath = PROJECT_ROOT / ".promo"
+    kafka_bootstrap_servers: str | None = None
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_ca_file: AbsolutePath | None = None
+    topic_in: TopicName = "promo_campaigns"
+    topic_out: TopicName = "promo_notifications"
+    topic_dead_letters: TopicName = "promo_dead_letters"
+    postgres_url: SecretStr | None = None
+    checkpoint_dir: str | None = None
+    lake_root: str | None = None
+    lake_owner: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] = "dosperados"
+    lake_depth: Annotated[int, Field(ge=1, le=3650)] = 28
+    lake_start: date = date(2022, 1, 1)
+    spark_master: Annotated[str, Field(pattern=r"^(local(\[.+\])?|spark://.+|yarn|k8s://.+)$")] = "local[*]"
+
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _host_and_port(cls, value: str | None) -> str | None:
+        for address in (value or "host:1").split(","):
+            host, _, port = address.strip().rpartition(":")
+            if not host or not port.isdigit() or not 0 < int(port) < 65536:
+                raise ValueError("one or more HOST:PORT, separated by commas, are needed")
+        return value
+
+    @field_validator("postgres_url")
+    @classmethod
+    def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        url = value.get_secret_value()
+        problem = "a URL like postgresql://user:password@host:5432/database is needed"
+        if not url.startswith(("postgresql://", "postgres://")):
+            raise ValueError(problem)
+        try:
+            parts = psycopg.conninfo.conninfo_to_dict(url)
+        except psycopg.Error:
+            raise ValueError(problem) from None
+        if not parts.get("host") or not parts.get("dbname"):
+            raise ValueError(problem)
+        return value
+
+    @model_validator(mode="after")
+    def _kafka_login_is_whole(self) -> "Settings":
+        if self.kafka_security_protocol.startswith("SASL"):
+            needed = {"KAFKA_SASL_MECHANISM": self.kafka_sasl_mechanism, "KAFKA_USERNAME": self.kafka_username, "KAFKA_PASSWORD": self.kafka_password}
+            for name, value in needed.items():
+                if value is None:
+                    raise ValueError(f"PROMO_{name}: needed with PROMO_KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol}")
+        if self.kafka_ca_file and not self.kafka_ca_file.is_file():
+            raise ValueError("PROMO_KAFKA_CA_FILE: no such file")
+        if len({self.topic_in, self.topic_out, self.topic_dead_letters}) < 3:
+            raise ValueError("PROMO_TOPIC_IN, PROMO_TOPIC_OUT, PROMO_TOPIC_DEAD_LETTERS: three different topics are needed")
+        return self
+
+    @property
+    def local_kafka(self) -> bool:
+        """No outside broker is named: Kafka is the local one."""
+        return self.kafka_bootstrap_servers is None
+
+    @property
+    def local_postgres(self) -> bool:
+        """No outside database is named: Postgres is the local one."""
+        return self.postgres_url is None
+
+    @cached_property
+    def _local_services(self) -> dict:
+        """What `promo-assets up` noted of the local services: ports and the owner's URL."""
+        try:
+            return json.loads((self.home / "local" / "services.json").read_text())
+        except FileNotFoundError:
+            return {}
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return self.kafka_bootstrap_servers or f"127.0.0.1:{self._local_services.get('kafka_port', DEFAULT_KAFKA_PORT)}"
+
+    @property
+    def database_url(self) -> str:
+        """libpq URL of the database, with its password: never log it."""
+        if self.postgres_url:
+            return self.postgres_url.get_secret_value()
+        default = f"postgresql://promo@127.0.0.1:{DEFAULT_POSTGRES_PORT}/promo"
+        return self._local_services.get("postgres_url", default)
+
+    @property
+    def checkpoint_root(self) -> str:
+        """Folder or Hadoop URI below which each input topic has its own checkpoint."""
+        return self.checkpoint_dir or str(self.home / "checkpoint")
+
+    @property
+    def lake_uri(self) -> str:
+        return self.lake_root or str(self.home / "lake")
+
+    def kafka_client(self) -> dict[str, str]:
+        """What every Kafka client (librdkafka's names) needs to connect; holds the password: never log it."""
+        conf = {"bootstrap.servers": self.bootstrap_servers, "security.protocol": self.kafka_security_protocol}
+        if self.kafka_ca_file:
+            conf["ssl.ca.location"] = str(self.kafka_ca_file)
+        if self.kafka_password:
+            conf |= {
+                "sasl.mechanism": self.kafka_sasl_mechanism or "",
+                "sasl.username": self.kafka_username or "",
+                "sasl.password": self.kafka_password.get_secret_value(),
+            }
+        return conf
+
+
+def load_settings() -> Settings:
+    """Settings from the environment and `.env`; raises `SettingsError` with one line that names the wrong setting."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "".join(f"PROMO_{part}".upper() + ": " for part in first["loc"][:1])
+        raise SettingsError(name + first["msg"].removeprefix("Value error, ")) from None

@@ -1,0 +1,117 @@
+"""Hosting the stream: checks first, then one run from its turn to its end. Used by the command line and by the Dagster op."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import psycopg
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from promo_assets.settings import Settings
+from promo_assets.stream.figures import Figures
+from promo_assets.stream.ledger import apply_ddl, ddl_is_applied
+from promo_assets.stream.query import PromoStream, first_line
+from promo_assets.stream.topics import check_topics
+from promo_assets.stream.turn import StreamError, take_turn
+from promo_assets.stream import turn as turns
+from promo_assets.stream.writer import Turn, connect
+
+LOOK_S = 0.2
+STOP_S = 8
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Hosted:
+    """A run of the stream in a thread of its own, so that the main thread stays free for signals."""
+
+    settings: Settings
+    get_spark: Callable[[], SparkSession]
+    holder: str
+    until_caught_up: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+    figures: Figures = field(default_factory=Figures)
+    error: BaseException | None = None
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="promo-stream", daemon=True).start()
+
+    def finish(self) -> None:
+        """Ask the stream to stop and wait for it, but not forever: what it leaves undone, the next run does."""
+        self.stop.set()
+        self.ended.wait(STOP_S)
+
+    def _run(self) -> None:
+        try:
+            run_stream(self)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.ended.set()
+
+
+def run_stream(host: Hosted) -> None:
+    """Run until `host.stop`, until caught up where that is asked, or until it fails: `StreamError`, in one line."""
+    settings = host.settings
+    prepare_database(settings)
+    topics = check_topics(settings)
+    with take_turn(settings.database_url, host.holder) as held:
+        log.info("this run has the turn to write (epoch %d)", held.epoch)
+        turn = Turn(
+            ledger_id=held.ledger_id,
+            epoch=held.epoch,
+            query_id="",
+            topic_in=settings.topic_in,
+            topic_in_id=topics.in_id,
+            topic_dead_letters=settings.topic_dead_letters,
+            database_url=settings.database_url,
+            kafka_client=settings.kafka_client(),
+        )
+        spark = host.get_spark()
+        if host.stop.is_set():
+            return
+        lanes = min(spark.sparkContext.defaultParallelism, topics.out_partitions)
+        stream = PromoStream(spark, settings, turn, lanes, host.stop)
+        stream.figures = host.figures
+        # Each input topic has a checkpoint of its own, by the topic's id: one made anew under the same name is read from its start.
+        checkpoint = f"{settings.checkpoint_root.rstrip('/')}/{settings.topic_in}-{topics.in_id}"
+        try:
+            _run_query(host, stream, held, checkpoint)
+        except PySparkException as error:
+            raise StreamError(f"the stream failed: {first_line(error)}") from error
+
+
+def _run_query(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint: str) -> None:
+    stream.wake()  # first what a former run left
+    query = stream.start(checkpoint, host.until_caught_up)
+    log.info("the stream runs")
+    try:
+        while query.isActive and not host.stop.wait(LOOK_S):
+            held.last_error = host.figures.last_error
+            if held.lost:
+                raise StreamError(f"{held.lost}: this one ends")
+            if host.figures.next_start is not None and host.figures.next_start <= time.time():
+                stream.wake()
+    finally:
+        host.stop.set()  # whatever the reason: nothing is tried again from here on
+        query.stop()
+    if failure := query.exception():
+        raise StreamError(f"the stream failed: {first_line(failure)}")
+
+
+def prepare_database(settings: Settings) -> None:
+    """The tables and the ledger are there, or are made; raises `StreamError` where the database is not to be had."""
+    try:
+        with connect(settings.database_url, "promo stream, start") as connection:
+            if ddl_is_applied(connection):
+                return
+        apply_ddl(settings.database_url)
+    except psycopg.OperationalError as error:
+        raise StreamError(f"Postgres gave no connection: {first_line(error)}") from None
+    except psycopg.Error as error:
+        raise StreamError(f"Postgres refused the stream's tables: {first_line(error)}") from None

@@ -1,0 +1,96 @@
+"""Edge: a micro-batch's messages go, each where it belongs: campaigns into the ledger's register, the rest to the dead letters.
+
+Runs in the executors, one task per Kafka partition. Running it again for the same messages changes nothing: the register
+knows a campaign by its key, and the dead-letter topic's transaction carries the input offset that it reaches.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import astuple
+
+import psycopg
+import pyarrow as pa
+from confluent_kafka import TopicPartition
+
+from promo_assets.stream.ledger import fenced
+from promo_assets.stream.messages import FIELDS, RejectedMessage, parse_campaign
+from promo_assets.stream.writer import TransactionalProducer, Turn, database
+
+TAKEN_IN = pa.schema([("messages", pa.int64()), ("rejected", pa.int64()), ("last_message_at", pa.int64())])
+TAKEN_IN_DDL = "messages long, rejected long, last_message_at long"
+
+_COLUMNS = ("campaign_key", *FIELDS, "query_id", "batch_id", "source_at", "source_partition", "source_offset", "state", "trigger_datetime_created")
+_OVERWRITTEN = _COLUMNS[3:]
+# The first message of a key decides. Within one unfinished batch that is the earliest, whichever partition's task comes first;
+# a batch that was never finished (its checkpoint is gone) decides nothing.
+_REGISTER = f"""
+INSERT INTO promo.campaigns AS known ({", ".join(_COLUMNS)}) VALUES ({", ".join(["%s"] * len(_COLUMNS))})
+ON CONFLICT (campaign_key) DO UPDATE SET ({", ".join(_OVERWRITTEN)}) = ROW ({", ".join("excluded." + name for name in _OVERWRITTEN)})
+WHERE NOT EXISTS (SELECT FROM promo.batches b WHERE (b.query_id, b.batch_id) = (known.query_id, known.batch_id))
+  AND ((known.query_id, known.batch_id) <> (excluded.query_id, excluded.batch_id)
+       OR (excluded.source_at, excluded.source_partition, excluded.source_offset) < (known.source_at, known.source_partition, known.source_offset))
+"""
+
+
+def take_in(turn: Turn, batch_id: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """For `mapInArrow`: rows (key, value, partition, offset, source_at ms, triggered_at s) in, one row of counts a task out."""
+
+    def take_in_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        messages = rejected = last_message_at = 0
+        with ExitStack() as at_end, database(turn.database_url) as connection:
+            dead_letters = _DeadLetters(turn, at_end)
+            for batch in batches:
+                register = []
+                for row in batch.to_pylist():
+                    messages += 1
+                    last_message_at = max(last_message_at, row["source_at"])
+                    try:
+                        campaign = parse_campaign(row["value"])
+                    except RejectedMessage as reason:
+                        rejected += 1
+                        dead_letters.add(row, str(reason))
+                        continue
+                    state = campaign.state_at(row["triggered_at"])
+                    trigger = row["triggered_at"] if state == "due" else None
+                    source = (row["source_at"], row["partition"], row["offset"])
+                    register.append((campaign.key, *astuple(campaign), turn.query_id, batch_id, *source, state, trigger))
+                _register(connection, turn.epoch, register)
+        yield pa.RecordBatch.from_pydict({"messages": [messages], "rejected": [rejected], "last_message_at": [last_message_at]}, TAKEN_IN)
+
+    return take_in_partition
+
+
+def _register(connection: psycopg.Connection, epoch: int, register: list[tuple]) -> None:
+    if register:
+        with fenced(connection, epoch) as cursor:
+            cursor.executemany(_REGISTER, sorted(register))  # two tasks take the same keys' locks in the same order
+
+
+class _DeadLetters:
+    """A task's rejected messages, published in one Kafka transaction with the input offset that it reaches; none, no cost."""
+
+    def __init__(self, turn: Turn, at_end: ExitStack):
+        self._turn = turn
+        self._at_end = at_end
+        self._producer: TransactionalProducer | None = None
+        self._progress = TopicPartition("")
+        self._published = 0
+
+    def add(self, row: dict, reason: str) -> None:
+        if self._producer is None:
+            self._begin(row["partition"])
+        if row["offset"] < self._published:
+            return
+        headers = {"reason": reason, "source_topic": self._turn.topic_in, "source_partition": row["partition"], "source_offset": row["offset"]}
+        encoded = [(name, str(value).encode()) for name, value in headers.items()]
+        self._producer.produce(self._turn.topic_dead_letters, row["key"], row["value"], encoded)
+        self._progress.offset = row["offset"] + 1
+
+    def _begin(self, partition: int) -> None:
+        topic, topic_id = self._turn.topic_in, self._turn.topic_in_id
+        self._producer = TransactionalProducer(self._turn, f"dead-letters-{partition}")
+        known = self._producer.progress(topic, partition)
+        if known.metadata == topic_id:  # else it speaks of a former topic of that name
+            self._published = max(known.offset, 0)
+        self._progress = TopicPartition(topic, partition, self._published, topic_id)
+        self._at_end.enter_context(self._producer.transaction(self._progress))

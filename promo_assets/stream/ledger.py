@@ -1,0 +1,166 @@
+"""The ledger in Postgres: what has been decided, whose audience is frozen, what is still to be delivered.
+
+Here is what the driver asks of it; what the executors write is in `intake.py` and `delivery.py`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import class_row
+
+from promo_assets.stream.writer import database
+
+# A unit's campaigns are bounded in number and in text, so that what is held in memory at once is bounded.
+UNIT_CAMPAIGNS = 2_000
+UNIT_TEXT_BYTES = 16_000_000
+
+_DDL_LOCK = 7_210_113_001
+_APPLIED = "SELECT to_regclass('promo.open_unit_followers') IS NOT NULL"
+
+
+def apply_ddl(database_url: str) -> None:
+    """Make the tables, indexes and the ledger's schema where they are missing; what is there, is kept as it is."""
+    ddl = resources.files("promo_assets.stream").joinpath("schema.sql").read_text()
+    with psycopg.connect(database_url) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_DDL_LOCK,))
+        connection.execute("SET LOCAL client_min_messages = warning")  # "already exists, skipping" is what is wanted
+        connection.execute(ddl)
+
+
+def ddl_is_applied(connection: psycopg.Connection) -> bool:
+    row = connection.execute(_APPLIED).fetchone()
+    return bool(row and row[0])
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of delivery: due campaigns, their audience once it is frozen, and the topic that it was decided for."""
+
+    unit_id: UUID
+    topic: str
+    lanes: int
+    frozen: bool
+
+
+@dataclass(frozen=True)
+class BatchFigures:
+    """How many messages a micro-batch held, and what became of them."""
+
+    messages: int = 0
+    rejected: int = 0
+    repeated: int = 0
+    expired: int = 0
+    waiting: int = 0
+    due: int = 0
+
+
+class Ledger:
+    """What the driver decides and notes; every writing method is one transaction, refused when another run has taken over."""
+
+    def __init__(self, database_url: str, epoch: int):
+        self._database_url = database_url
+        self._epoch = epoch
+
+    def finish_batch(self, query_id: str, batch_id: int, messages: int, rejected: int) -> BatchFigures:
+        """Note that all of a micro-batch's messages are taken in: only now may its due campaigns be delivered."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                """INSERT INTO promo.batches AS b (query_id, batch_id, messages, rejected, repeated, expired, waiting, due)
+                SELECT %(query)s, %(batch)s, %(messages)s, %(rejected)s, %(messages)s - %(rejected)s - count(*),
+                       count(*) FILTER (WHERE state = 'expired'), count(*) FILTER (WHERE state = 'waiting'), count(*) FILTER (WHERE state = 'due')
+                FROM promo.campaigns WHERE (query_id, batch_id) = (%(query)s, %(batch)s)
+                ON CONFLICT DO NOTHING RETURNING messages, rejected, repeated, expired, waiting, due""",
+                {"query": query_id, "batch": batch_id, "messages": messages, "rejected": rejected},
+            )
+            row = cursor.fetchone()
+        return BatchFigures(*row) if row else BatchFigures()  # a replay counts once
+
+    def wake_waiting(self, time: int) -> BatchFigures:
+        """Campaigns whose start has come by unix time `time` become due, or expired where their end has come too."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                """WITH woken AS (
+                    UPDATE promo.campaigns SET trigger_datetime_created = %(time)s,
+                        state = CASE WHEN adv_campaign_datetime_end > %(time)s THEN 'due' ELSE 'expired' END
+                    WHERE state = 'waiting' AND adv_campaign_datetime_start <= %(time)s
+                      AND (query_id, batch_id) IN (SELECT query_id, batch_id FROM promo.batches)
+                    RETURNING state)
+                SELECT count(*) FILTER (WHERE state = 'expired'), count(*) FILTER (WHERE state = 'due') FROM woken""",
+                {"time": time},
+            )
+            expired, due = cursor.fetchone() or (0, 0)
+        return BatchFigures(expired=expired, due=due)
+
+    def waiting(self) -> tuple[int, int | None]:
+        """How many campaigns wait for their start, and the unix time of the next start."""
+        with database(self._database_url) as connection:
+            row = connection.execute("SELECT count(*), min(adv_campaign_datetime_start) FROM promo.campaigns WHERE state = 'waiting'").fetchone()
+        return row or (0, None)
+
+    def open_unit(self, topic: str, lanes: int) -> Unit | None:
+        """The unfinished unit, or a new one of the oldest due campaigns; None where nothing is due."""
+        with self._transaction() as cursor:
+            cursor.row_factory = class_row(Unit)
+            unit = cursor.execute(
+                "SELECT unit_id, topic, lanes, frozen_at IS NOT NULL AS frozen FROM promo.units WHERE finished_at IS NULL"
+            ).fetchone()
+            if unit and not unit.frozen:  # nothing of it was sent: it starts over, with as many lanes as there are now
+                cursor.execute("DELETE FROM promo.audience WHERE unit_id = %s", (unit.unit_id,))
+                cursor.execute("UPDATE promo.units SET lanes = %s, topic = %s WHERE unit_id = %s", (lanes, topic, unit.unit_id))
+                return Unit(unit.unit_id, topic, lanes, frozen=False)
+            return unit or cursor.execute(
+                """WITH due AS (
+                    SELECT campaign_key, row_number() OVER arrived AS position,
+                           sum(octet_length(adv_campaign_content) + octet_length(adv_campaign_owner) + octet_length(adv_campaign_owner_contact)
+                               + octet_length(restaurant_id) + octet_length(adv_campaign_id)) OVER arrived AS text_bytes
+                    FROM (SELECT * FROM promo.campaigns c WHERE state = 'due'
+                          AND EXISTS (SELECT FROM promo.batches b WHERE (b.query_id, b.batch_id) = (c.query_id, c.batch_id))
+                          ORDER BY source_at, source_partition, source_offset LIMIT %(campaigns)s) oldest
+                    WINDOW arrived AS (ORDER BY source_at, source_partition, source_offset, campaign_key)),
+                chosen AS (SELECT campaign_key, position FROM due WHERE position = 1 OR text_bytes <= %(text_bytes)s),
+                unit AS (INSERT INTO promo.units (topic, lanes, campaigns)
+                    SELECT %(topic)s, %(lanes)s, count(*) FROM chosen HAVING count(*) > 0 RETURNING unit_id, topic, lanes),
+                members AS (UPDATE promo.campaigns c SET unit_id = unit.unit_id, unit_position = chosen.position, state = 'taken'
+                    FROM chosen, unit WHERE c.campaign_key = chosen.campaign_key)
+                SELECT unit_id, topic, lanes, false AS frozen FROM unit""",
+                {"topic": topic, "lanes": lanes, "campaigns": UNIT_CAMPAIGNS, "text_bytes": UNIT_TEXT_BYTES},
+            ).fetchone()
+
+    def unit_restaurants(self, unit: Unit) -> list[tuple[int, str]]:
+        """(unit_position, restaurant_id) of each campaign of the unit."""
+        query = "SELECT unit_position, restaurant_id FROM promo.campaigns WHERE unit_id = %s ORDER BY 1"
+        with database(self._database_url) as connection:
+            return connection.execute(query, (unit.unit_id,)).fetchall()
+
+    def freeze(self, unit: Unit, pairs: int) -> None:
+        """From now on the unit's audience is what was noted of it, whatever becomes of the favourites."""
+        with self._transaction() as cursor:
+            cursor.execute("UPDATE promo.units SET frozen_at = clock_timestamp(), pairs = %s WHERE unit_id = %s", (pairs, unit.unit_id))
+
+    def finish_unit(self, unit: Unit) -> None:
+        """Both sinks have all of the unit."""
+        with self._transaction() as cursor:
+            cursor.execute("UPDATE promo.units SET finished_at = clock_timestamp() WHERE unit_id = %s", (unit.unit_id,))
+            cursor.execute("DELETE FROM promo.audience WHERE unit_id = %s", (unit.unit_id,))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[psycopg.Cursor]:
+        with database(self._database_url) as connection, fenced(connection, self._epoch) as cursor:
+            yield cursor
+
+
+class TakenOver(Exception):
+    """Another run of the stream has become the writer; this one must stop, and nothing of it is written any more."""
+
+
+@contextmanager
+def fenced(connection: psycopg.Connection, epoch: int) -> Iterator[psycopg.Cursor]:
+    """A transaction of the run whose turn `epoch` is: a new run's turn waits for its end; raises `TakenOver` where it has come."""
+    with connection.transaction(), connection.cursor() as cursor:
+        if cursor.execute("SELECT FROM promo.stream WHERE epoch = %s FOR SHARE", (epoch,)).fetchone() is None:
+            raise TakenOver("another run of the promo stream has taken over")
+        yield cursor

@@ -1,0 +1,120 @@
+"""THE MAP of the stream: read -> take in -> match -> freeze -> deliver. Runs with or without Dagster.
+
+What belongs here: the order of the steps, and when they are done again. What does not: how a message is judged
+(`messages.py`), where anything is read or written (`sources.py`, `intake.py`, `delivery.py`, `ledger.py`).
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.streaming import StreamingQuery
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from promo_assets.settings import Settings
+from promo_assets.stream.campaigns import match_subscribers
+from promo_assets.stream.delivery import DELIVERED_DDL, deliver_audience, freeze_audience
+from promo_assets.stream.figures import Figures
+from promo_assets.stream.intake import TAKEN_IN_DDL, take_in
+from promo_assets.stream.ledger import Ledger, TakenOver, Unit
+from promo_assets.stream.sources import read_messages, read_open_unit_followers
+from promo_assets.stream.writer import Turn
+
+RETRY_FOR_S = 120
+POLL = "100 milliseconds"
+
+log = logging.getLogger(__name__)
+
+
+class PromoStream:
+    """The stream of one turn: its Spark session, what its executors must know, and what it has done so far."""
+
+    def __init__(self, spark: SparkSession, settings: Settings, turn: Turn, lanes: int, stop: threading.Event):
+        self._spark = spark.newSession()  # its own configuration and temporary names
+        self._settings = settings
+        self._turn = turn
+        self._lanes = lanes
+        self._stop = stop
+        self._ledger = Ledger(turn.database_url, turn.epoch)
+        self._followers = read_open_unit_followers(self._spark, settings, lanes)
+        self._one_at_a_time = threading.Lock()
+        self.figures = Figures()
+        self._spark.conf.set("spark.sql.adaptive.enabled", "false")  # no shuffles to adapt
+        self._spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "5000")
+
+    def start(self, checkpoint: str, until_caught_up: bool) -> StreamingQuery:
+        """Start reading; with `until_caught_up` the query ends by itself behind the last message that is there now."""
+        writer = read_messages(self._spark, self._settings).writeStream.foreachBatch(self.handle_batch)
+        writer = writer.queryName("promo_stream").option("checkpointLocation", checkpoint)
+        return (writer.trigger(availableNow=True) if until_caught_up else writer.trigger(processingTime=POLL)).start()
+
+    def handle_batch(self, messages: DataFrame, batch_id: int) -> None:
+        """One micro-batch: its messages go into the register or to the dead letters, then all that is due is delivered."""
+        started = time.monotonic()
+        query_id = messages.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId")
+        turn = replace(self._turn, query_id=query_id)
+
+        def handle() -> None:
+            taken_in = messages.mapInArrow(take_in(turn, batch_id), TAKEN_IN_DDL).collect()
+            batch = self._ledger.finish_batch(
+                query_id, batch_id, sum(row["messages"] for row in taken_in), sum(row["rejected"] for row in taken_in)
+            )
+            self.figures.count_batch(batch, last_message_at=max((row["last_message_at"] for row in taken_in), default=0))
+            self._deliver_due()
+
+        self._persist(handle)
+        self.figures.batch_took(time.monotonic() - started)
+
+    def wake(self) -> None:
+        """Deliver what waited for its start, or was left by a former run: a micro-batch of its own, timed by the clock."""
+        self._persist(self._deliver_due)
+
+    def _deliver_due(self) -> None:
+        with self._one_at_a_time:
+            woken = self._ledger.wake_waiting(int(time.time()))
+            self.figures.count_woken(woken)
+            while unit := self._ledger.open_unit(self._settings.topic_out, self._lanes):
+                if not unit.frozen:
+                    self._ledger.freeze(unit, self._sum_pairs(self._match(unit).mapInArrow(freeze_audience(self._turn, unit.unit_id), DELIVERED_DDL)))
+                lanes = self._spark.range(0, unit.lanes, 1, unit.lanes)
+                delivered = self._sum_pairs(lanes.mapInArrow(deliver_audience(self._turn, unit), DELIVERED_DDL))
+                self._ledger.finish_unit(unit)
+                self.figures.count_delivered(delivered)
+            self.figures.waiting, self.figures.next_start = self._ledger.waiting()
+
+    def _match(self, unit: Unit) -> DataFrame:
+        positions, restaurants = zip(*self._ledger.unit_restaurants(unit), strict=True)
+        campaigns = pa.table({"unit_position": pa.array(positions, pa.int32()), "restaurant_id": pa.array(restaurants, pa.string())})
+        return match_subscribers(self._spark.createDataFrame(campaigns), self._followers)
+
+    def _sum_pairs(self, pairs: DataFrame) -> int:
+        return sum(row["pairs"] for row in pairs.collect())
+
+    def _persist(self, step: Callable[[], None]) -> None:
+        """Do a step, again where it failed: each can be begun anew at any time. Gives up after two minutes, on stop, or when taken over."""
+
+        def note(attempt: RetryCallState) -> None:
+            error = attempt.outcome.exception() if attempt.outcome else None
+            self.figures.last_error = first_line(error)
+            log.warning("a step failed and is done again: %s", self.figures.last_error)
+
+        worth_it = retry_if_exception(lambda error: isinstance(error, Exception) and not isinstance(error, TakenOver) and not self._stop.is_set())
+        for attempt in Retrying(
+            retry=worth_it, wait=wait_random_exponential(0.5, max=10), stop=stop_after_delay(RETRY_FOR_S), before_sleep=note,
+            sleep=lambda seconds: self._stop.wait(seconds), reraise=True,
+        ):
+            with attempt:
+                step()
+
+
+def first_line(error: BaseException | None) -> str:
+    """What an error says, without the stack that Spark puts around it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("at ", "File ", "Traceback", "[", "...", "~", "^"))]
+    causes = [line for line in told if "Error" in line.split(":")[0] or "Exception" in line.split(":")[0]]
+    return (causes or told or lines or [type(error).__name__])[-1 if causes else 0][:300]

@@ -1,0 +1,79 @@
+"""Edge: what the stream reads: campaign messages from Kafka, followers from Postgres."""
+
+from urllib.parse import urlencode
+
+import psycopg
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from promo_assets.settings import Settings
+
+# A backlog is taken in micro-batches of at most this many messages.
+MESSAGES_PER_BATCH = 10_000
+FETCH_ROWS = 10_000
+# Index lookups per restaurant, whatever the planner thinks of the table's size: never a scan of all favourites.
+_BY_INDEX = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+
+
+def read_messages(spark: SparkSession, settings: Settings) -> DataFrame:
+    """The input topic as a stream: key, value, partition, offset, source_at (ms), triggered_at (unix seconds, logged by Spark per batch)."""
+    reader = spark.readStream.format("kafka").options(
+        **{
+            "subscribe": settings.topic_in,
+            "startingOffsets": "earliest",
+            "maxOffsetsPerTrigger": str(MESSAGES_PER_BATCH),
+            # The checkpoint belongs to this very topic (by its id), so offsets can only be missing where retention took them.
+            "failOnDataLoss": "false",
+            "kafka.isolation.level": "read_committed",
+            "kafka.fetch.max.wait.ms": "20",  # else the cached consumer waits out its own 500 ms fetch
+        },
+        **_jvm_kafka(settings),
+    )
+    return reader.load().select(
+        "key",
+        "value",
+        "partition",
+        "offset",
+        F.unix_millis("timestamp").alias("source_at"),
+        F.unix_seconds(F.current_timestamp()).alias("triggered_at"),
+    )
+
+
+def read_open_unit_followers(spark: SparkSession, settings: Settings, lanes: int) -> DataFrame:
+    """(restaurant_id, client_id), once each, of the open unit's restaurants; one partition a lane. Lazy: each action asks anew."""
+    url, properties = _jdbc(settings.database_url)
+    of_lane = [f"(hashtext(client_id) & 2147483647) % {lanes:d} = {lane:d}" for lane in range(lanes)]
+    return spark.read.jdbc(url, "promo.open_unit_followers", predicates=of_lane, properties=properties)
+
+
+def _jdbc(database_url: str) -> tuple[str, dict[str, str]]:
+    """libpq's URL as JDBC's, and the properties that go with it: user and password stay out of the URL."""
+    parts = psycopg.conninfo.conninfo_to_dict(database_url)
+    properties = {
+        "driver": "org.postgresql.Driver",
+        "fetchsize": str(FETCH_ROWS),
+        "sessionInitStatement": _BY_INDEX,
+        "ApplicationName": "promo stream, reader",
+        "tcpKeepAlive": "true",
+    }
+    properties |= {key: str(parts[key]) for key in ("user", "password") if parts.get(key)}
+    hosts = str(parts["host"]).split(",")
+    ports = str(parts.get("port", 5432)).split(",")
+    addresses = ",".join(f"{host}:{ports[min(index, len(ports) - 1)]}" for index, host in enumerate(hosts))
+    passed_on = {"sslmode": "sslmode", "sslrootcert": "sslrootcert", "target_session_attrs": "targetServerType"}
+    options = urlencode({jdbc: parts[libpq] for libpq, jdbc in passed_on.items() if libpq in parts})
+    return f"jdbc:postgresql://{addresses}/{parts['dbname']}" + (f"?{options}" if options else ""), properties
+
+
+def _jvm_kafka(settings: Settings) -> dict[str, str]:
+    """The Kafka client's settings under the Java client's names."""
+    options = {"kafka.bootstrap.servers": settings.bootstrap_servers, "kafka.security.protocol": settings.kafka_security_protocol}
+    if settings.kafka_ca_file:
+        options |= {"kafka.ssl.truststore.type": "PEM", "kafka.ssl.truststore.location": str(settings.kafka_ca_file)}
+    if settings.kafka_password and settings.kafka_sasl_mechanism:
+        module = "plain.PlainLoginModule" if settings.kafka_sasl_mechanism == "PLAIN" else "scram.ScramLoginModule"
+        login = {"username": settings.kafka_username or "", "password": settings.kafka_password.get_secret_value()}
+        quoted = " ".join('{}="{}"'.format(name, value.replace("\\", "\\\\").replace('"', '\\"')) for name, value in login.items())
+        options["kafka.sasl.mechanism"] = settings.kafka_sasl_mechanism
+        options["kafka.sasl.jaas.config"] = f"org.apache.kafka.common.security.{module} required {quoted};"
+    return options

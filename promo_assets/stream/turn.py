@@ -1,0 +1,132 @@
+"""Whose turn it is to write: one run of the stream at a time, held by a lock that a dead run cannot keep.
+
+The lock is a session's advisory lock in Postgres; the epoch that comes with it fences whoever still writes without it.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from tenacity import RetryError, retry, retry_if_result, stop_after_delay, wait_fixed
+
+from promo_assets.stream.ledger import TakenOver
+from promo_assets.stream.writer import connect
+
+LOCK = 7_210_113_002
+WAIT_S = 30
+HEARTBEAT_S = 2
+
+
+class StreamError(Exception):
+    """The stream cannot run; the message says why in one line."""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """The last sign of life of a stream, and whether one holds the lock now."""
+
+    holder: str | None
+    started_at: datetime | None
+    beat_at: datetime | None
+    last_error: str | None
+    locked: bool
+
+
+def read_heartbeat(connection: psycopg.Connection) -> Heartbeat:
+    row = connection.execute(
+        """SELECT holder, started_at, beat_at, last_error, EXISTS (SELECT FROM pg_locks
+            WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              AND (classid::int8 << 32) + objid::int8 = %s AND granted) FROM promo.heartbeat""",
+        (LOCK,),
+    ).fetchone()
+    return Heartbeat(*row) if row else Heartbeat(None, None, None, None, False)
+
+
+class Turn:
+    """The turn to write, kept by a thread that also shows the sign of life; `lost` says why it is over, if it is."""
+
+    def __init__(self, database_url: str, holder: str):
+        self._database_url = database_url
+        self._holder = holder
+        self._connection = connect(database_url, "promo stream, turn")
+        self._over = threading.Event()
+        self.last_error: str | None = None
+        self.lost: str | None = None
+        try:
+            if not self._lock(WAIT_S):
+                raise StreamError(_who_runs(self._connection))
+            row = self._connection.execute(
+                "UPDATE promo.stream SET epoch = epoch + 1, holder = %s RETURNING epoch, ledger_id::text", (holder,)
+            ).fetchone()
+            assert row, "promo.stream has its row"
+            self.epoch, self.ledger_id = row
+            self._connection.execute("UPDATE promo.heartbeat SET started_at = clock_timestamp(), last_error = NULL")
+            self._beat()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _lock(self, patience_s: float) -> bool:
+        @retry(retry=retry_if_result(lambda locked: not locked), wait=wait_fixed(0.5), stop=stop_after_delay(patience_s))
+        def try_lock() -> bool:
+            row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
+            return bool(row and row[0])
+
+        try:
+            return try_lock()
+        except RetryError:
+            return False
+
+    def _beat(self) -> None:
+        self._connection.execute(
+            "UPDATE promo.heartbeat SET holder = %s, beat_at = clock_timestamp(), last_error = coalesce(%s, last_error)",
+            (self._holder, self.last_error),
+        )
+
+    def keep(self) -> None:
+        """Beat until `release`; after a lost connection take the same turn up again, unless another run has had one since."""
+        while not self._over.wait(HEARTBEAT_S):
+            try:
+                self._beat()
+            except psycopg.Error:
+                try:
+                    self._regain()
+                except psycopg.Error:
+                    continue  # Postgres is away: the writers fail too, and wait
+                except TakenOver as taken_over:
+                    self.lost = str(taken_over)
+                    return
+
+    def _regain(self) -> None:
+        self._connection.close()
+        self._connection = connect(self._database_url, "promo stream, turn")
+        row = self._connection.execute("SELECT epoch FROM promo.stream").fetchone()
+        if row != (self.epoch,) or not self._lock(WAIT_S):
+            raise TakenOver("another run of the promo stream has taken over while Postgres was out of reach")
+
+    def release(self) -> None:
+        self._over.set()
+        with contextlib.suppress(psycopg.Error):
+            self._connection.close()
+
+
+@contextlib.contextmanager
+def take_turn(database_url: str, holder: str) -> Iterator[Turn]:
+    """Become the one run that writes; raises `StreamError` saying who is when that one is still there after 30 s."""
+    turn = Turn(database_url, holder)
+    keeper = threading.Thread(target=turn.keep, name="heartbeat", daemon=True)
+    keeper.start()
+    try:
+        yield turn
+    finally:
+        turn.release()
+        keeper.join(HEARTBEAT_S)
+
+
+def _who_runs(connection: psycopg.Connection) -> str:
+    heartbeat = read_heartbeat(connection)
+    since = f" since {heartbeat.started_at:%Y-%m-%d %H:%M:%S%z}" if heartbeat.started_at else ""
+    return f"another promo stream is running ({heartbeat.holder}{since}): only one may write, so this one ends. Nothing was written"

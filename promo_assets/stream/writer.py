@@ -1,0 +1,139 @@
+"""How an executor reaches the outside: what it must know of this run, its database connection, its Kafka producers.
+
+Connections are kept between tasks in the Python worker's process; whatever fails is thrown away with them.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import psycopg
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
+
+KAFKA_TIMEOUT_S = 60
+# A producer that dies with its transaction open blocks read_committed readers until its successor comes, or for this long.
+TRANSACTION_TIMEOUT_MS = 600_000
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # the broker's limit decides, not the client's
+PRODUCER_QUEUE_KIB = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One run's turn to write, as its executors need to know it. Holds secrets: they are left out of its repr."""
+
+    ledger_id: str
+    epoch: int
+    query_id: str
+    topic_in: str
+    topic_in_id: str
+    topic_dead_letters: str
+    database_url: str = field(repr=False)
+    kafka_client: dict[str, str] = field(repr=False)
+
+    @property
+    def group(self) -> str:
+        """Consumer group whose offsets say what was published: written inside the Kafka transactions that publish it."""
+        return f"promo-{self.ledger_id}"
+
+
+_kept = threading.local()
+
+
+@contextlib.contextmanager
+def database(url: str) -> Iterator[psycopg.Connection]:
+    """This thread's connection (autocommit: use `fenced`), thrown away after any error."""
+    connections: dict[str, psycopg.Connection] = _kept.__dict__
+    connection = connections.get(url)
+    if connection is None or connection.closed:
+        connection = connections[url] = connect(url, "promo stream, writer")
+    try:
+        yield connection
+    except BaseException:
+        connections.pop(url, None)
+        connection.close()
+        raise
+
+
+def connect(url: str, application_name: str) -> psycopg.Connection:
+    """A connection whose loss is noticed within seconds at both ends, so that a dead run's lock does not outlive it."""
+    keepalive = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3}
+    server_side = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c client_connection_check_interval=2s"
+    return psycopg.connect(url, application_name=application_name, autocommit=True, connect_timeout=10, options=server_side, **keepalive)
+
+
+def _progress_reader(turn: Turn) -> Consumer:
+    """This thread's way to read the turn's group; it takes no part in the group."""
+    kept: dict[str, Consumer] = _kept.__dict__
+    if turn.group not in kept:
+        conf = {"group.id": turn.group, "isolation.level": "read_committed", "enable.auto.commit": "false"}
+        kept[turn.group] = Consumer(turn.kafka_client | conf)
+    return kept[turn.group]
+
+
+class TransactionalProducer:
+    """A Kafka transaction's producer under a stable id: making it ends whatever a former one of that id left open.
+
+    `progress` is a partition's offset in the turn's consumer group, committed in the same transaction as the messages.
+    """
+
+    def __init__(self, turn: Turn, name: str):
+        self._progress_reader = _progress_reader(turn)
+        self._producer = Producer(
+            turn.kafka_client
+            | {
+                "transactional.id": f"promo-{turn.ledger_id}-{name}",
+                "transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
+                "message.max.bytes": str(MAX_MESSAGE_BYTES),
+                "queue.buffering.max.kbytes": str(PRODUCER_QUEUE_KIB),
+                "partitioner": "murmur2_random",  # a Java client finds the same partition for a key
+                "compression.type": "lz4",
+                "linger.ms": "5",
+                "reconnect.backoff.ms": "10",
+            }
+        )
+        # librdkafka looks for the coordinator through a connected broker, and sleeps 500 ms where it has none yet. The first
+        # answer is the bootstrap address's, the second comes over a connection that stays: 20 ms instead.
+        for _ in range(2):
+            self._producer.list_topics(turn.topic_in, KAFKA_TIMEOUT_S)
+        self._producer.init_transactions(KAFKA_TIMEOUT_S)
+
+    @retry(
+        retry=retry_if_exception(lambda error: isinstance(error, KafkaException) and _is_passing(error.args[0])),
+        wait=wait_fixed(0.1),
+        stop=stop_after_delay(KAFKA_TIMEOUT_S),
+        reraise=True,
+    )
+    def progress(self, topic: str, partition: int) -> TopicPartition:
+        """The progress last committed; offset below 0 where there is none."""
+        return self._progress_reader.committed([TopicPartition(topic, partition)], KAFKA_TIMEOUT_S)[0]
+
+    @contextlib.contextmanager
+    def transaction(self, progress: TopicPartition) -> Iterator[None]:
+        """Publish what is produced in it together with `progress`, all or nothing."""
+        self._producer.begin_transaction()
+        try:
+            yield
+            self._producer.flush()
+            self._producer.send_offsets_to_transaction([progress], self._progress_reader.consumer_group_metadata(), KAFKA_TIMEOUT_S)
+            self.commit()
+        except BaseException:
+            with contextlib.suppress(KafkaException):
+                self._producer.abort_transaction(5)
+            raise
+
+    def commit(self) -> None:
+        self._producer.commit_transaction(KAFKA_TIMEOUT_S)
+
+    def produce(self, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, value=value, key=key, headers=headers)
+                return
+            except BufferError:  # the queue is full: let the broker take some
+                self._producer.poll(0.1)
+
+
+def _is_passing(error: KafkaError) -> bool:
+    return error.retriable() or error.code() in (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
