@@ -1,0 +1,69 @@
+"""One local Kafka and Postgres for the whole test session."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from promo_assets.local import services as local_services
+from promo_assets.local.postgres_account import remove_data_folder
+from promo_assets.settings import Settings
+
+
+@dataclass(frozen=True)
+class Services:
+    home: Path
+    kafka: str
+    postgres_url: str
+    settings: Settings
+
+    @property
+    def env(self) -> dict[str, str]:
+        """For subprocesses: all endpoints and folders are named, so that no developer's `.env` leads a test elsewhere."""
+        return {
+            "PROMO_HOME": str(self.home),
+            "PROMO_KAFKA_BOOTSTRAP_SERVERS": self.kafka,
+            "PROMO_KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
+            "PROMO_POSTGRES_URL": self.postgres_url,
+            "PROMO_CHECKPOINT_DIR": str(self.home / "checkpoint"),
+            "PROMO_LAKE_ROOT": str(self.home / "lake"),
+        }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--repeat", type=int, default=1, help="run each test this many times (faults hit at another moment each time)")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    times = int(metafunc.config.getoption("repeat") or 1)
+    if times > 1:
+        metafunc.fixturenames.append("repetition")
+        metafunc.parametrize("repetition", range(times))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory, no_settings_of_the_developer: None) -> Iterator[Services]:
+    settings = Settings(home=tmp_path_factory.mktemp("promo-home"), _env_file=None)  # pyright: ignore[reportCallIssue]
+    try:
+        endpoints = local_services.up(settings, _say)
+        started = Settings(home=settings.home, _env_file=None)  # pyright: ignore[reportCallIssue]
+        yield Services(settings.home, endpoints.kafka, endpoints.postgres_url, started)
+    finally:
+        local_services.down(settings, _say)
+        remove_data_folder(settings.home / "local" / "postgres")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_settings_of_the_developer() -> Iterator[None]:
+    """The settings of whoever runs the tests do not reach them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PROMO_")]:
+            patch.delenv(name)
+        yield

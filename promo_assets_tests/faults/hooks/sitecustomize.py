@@ -1,0 +1,136 @@
+"""Put on the PYTHONPATH of a stream's processes, this kills the stream at a chosen point; the product knows nothing of it.
+
+KILL_AT names the point, KILL_COUNT says at which passing, KILL_MARK is a file that says it has happened.
+BREAK=published takes a protection out, for the control run.
+"""
+
+import importlib.util
+import os
+import signal
+import sys
+import time
+
+POINT = os.environ.get("KILL_AT")
+MARK = os.environ.get("KILL_MARK", "")
+
+
+def _driver() -> int:
+    """The process that runs the stream: it noted itself when it made the stream."""
+    with open(MARK + ".driver") as file:
+        return int(file.read())
+
+
+def _kill() -> None:
+    try:
+        os.close(os.open(MARK, os.O_CREAT | os.O_EXCL))  # of two lanes one does it
+    except FileExistsError:
+        pass
+    else:
+        os.kill(_driver(), signal.SIGKILL)
+    if os.getpid() != _driver():
+        time.sleep(600)  # the dead stream's worker does nothing more, until its parents' end takes it along
+
+
+_passed = 0
+
+
+def _pass(point: str) -> None:
+    global _passed
+    if point == POINT and not os.path.exists(MARK):
+        _passed += 1
+        if _passed == int(os.environ.get("KILL_COUNT", "1")):
+            _kill()
+
+
+def _around(owner: object, name: str, before: str = "", after: str = "") -> None:
+    function = getattr(owner, name)
+
+    def wrapped(*arguments, **named):  # noqa: ANN002, ANN003, ANN202
+        _pass(before)
+        result = function(*arguments, **named)
+        _pass(after)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def _query(module) -> None:  # noqa: ANN001
+    start = module.PromoStream.start
+
+    def noted_start(*arguments, **named):  # noqa: ANN002, ANN003, ANN202
+        with open(MARK + ".driver", "w") as file:
+            file.write(str(os.getpid()))
+        return start(*arguments, **named)
+
+    module.PromoStream.start = noted_start
+    _around(module.PromoStream, "handle_batch", before="offsets logged", after="before the commit log")
+
+
+def _ledger(module) -> None:  # noqa: ANN001
+    _around(module.Ledger, "freeze", before="before the freeze", after="frozen")
+
+
+def _intake(module) -> None:  # noqa: ANN001
+    _around(module, "_register", after="registered")
+
+
+def _delivery(module) -> None:  # noqa: ANN001
+    lines = module._copy_lines
+
+    def interrupted_lines(*arguments):  # noqa: ANN002, ANN202
+        for piece in lines(*arguments):
+            yield piece
+            _pass("in the Postgres write")
+
+    module._copy_lines = interrupted_lines
+    _around(module, "store_chunk", after="after the Postgres commit")
+    if os.environ.get("BREAK") == "published":
+        module._is_published = lambda *_: False
+
+
+def _writer(module) -> None:  # noqa: ANN001
+    produce = module.TransactionalProducer.produce
+    count = 0
+
+    def interrupted_produce(self, *arguments):  # noqa: ANN001, ANN002, ANN202
+        nonlocal count
+        produce(self, *arguments)
+        count += 1
+        if POINT == "while producing" and count % 50 == 0:
+            self._producer.flush()  # the broker has a part of the transaction
+            _pass(POINT)
+
+    module.TransactionalProducer.produce = interrupted_produce
+    _around(module.TransactionalProducer, "commit", before="before the Kafka commit", after="after the Kafka commit")
+
+
+PATCHES = {
+    "promo_assets.stream.query": _query,
+    "promo_assets.stream.ledger": _ledger,
+    "promo_assets.stream.intake": _intake,
+    "promo_assets.stream.delivery": _delivery,
+    "promo_assets.stream.writer": _writer,
+}
+
+
+class _Finder:
+    """Patches a module when it is first imported, in whichever of the stream's processes that is."""
+
+    def find_spec(self, name, path=None, target=None):  # noqa: ANN001, ANN201
+        if name not in PATCHES:
+            return None
+        patch = PATCHES.pop(name)
+        spec = importlib.util.find_spec(name)
+        assert spec is not None and spec.loader is not None
+        execute = spec.loader.exec_module
+
+        def execute_and_patch(module) -> None:  # noqa: ANN001
+            execute(module)
+            patch(module)
+
+        spec.loader.exec_module = execute_and_patch
+        return spec
+
+
+if MARK:
+    sys.meta_path.insert(0, _Finder())

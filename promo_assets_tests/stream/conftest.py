@@ -1,0 +1,37 @@
+"""One Spark session for all tests of the stream that run it in this process."""
+
+from collections.abc import Iterator
+
+import pytest
+from pyspark.sql import SparkSession
+
+from promo_assets.settings import Settings
+from promo_assets.spark import prepare_environment, spark_conf
+from promo_assets.stream.host import Hosted, run_stream
+from promo_assets_tests.world import World, world
+
+__all__ = ["world"]
+
+
+@pytest.fixture(scope="session")
+def spark(services) -> Iterator[SparkSession]:  # noqa: ANN001
+    prepare_environment()
+    builder = SparkSession.builder.appName("tests")
+    for name, value in spark_conf(Settings(home=services.home, spark_master="local[2]")).items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def catch_up(spark: SparkSession):  # noqa: ANN201
+    """Runs the stream in a world until it has caught up, as `stream run --until-caught-up` does."""
+
+    def run(world: World) -> Hosted:
+        host = Hosted(world.settings, lambda: spark, "test", until_caught_up=True)
+        run_stream(host)
+        return host
+
+    return run
