@@ -20,9 +20,10 @@ class StreamProcess:
 
     def __init__(self, world: World, *arguments: str, env: dict[str, str] | None = None):
         self.log = world.home / f"stream-{len(list(world.home.glob('stream-*')))}.log"
-        command = [sys.executable, "-m", "promo_assets.cli", "stream", "run", *arguments]
+        command = [Path(sys.executable).with_name("promo-assets"), "stream", "run", *arguments]
+        quick_start = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, env=world.env | (env or {}), stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(command, env=world.env | quick_start | (env or {}), stdout=log, stderr=log, start_new_session=True)
 
     @classmethod
     def killed_at(cls, world: World, point: str, count: int = 1, env: dict[str, str] | None = None) -> "StreamProcess":

@@ -105,6 +105,7 @@ class Load:
         return found
 
 
+@pytest.mark.timeout(900)
 def test_killed_at_every_point_nothing_is_lost_nothing_is_doubled(world: World, request: pytest.FixtureRequest) -> None:
     repetition = request.node.callspec.params.get("repetition", 0) if hasattr(request.node, "callspec") else 0
     load = Load(world, seed=repetition)

@@ -61,7 +61,8 @@ def test_the_columns_of_the_tables_are_those_in_postgres(world: World) -> None:
     types = {"integer": {"serial4", "int4"}, "bigint": {"int8"}, "text": {"text"}, "character varying": {"varchar"}}
     for table in ("subscribers_restaurants", "subscribers_feedback"):
         spec = next(spec for asset in STREAM_ASSETS for spec in _specs(asset) if spec.key == dg.AssetKey(table))
-        query = "SELECT column_name, data_type, is_nullable = 'YES' FROM information_schema.columns WHERE table_name = %s ORDER BY ordinal_position"
+        query = """SELECT column_name, data_type, is_nullable = 'YES' FROM information_schema.columns
+            WHERE table_name = %s ORDER BY ordinal_position"""
         found = world.execute(query, (table,))
         described = spec.metadata["dagster/column_schema"].columns
         assert [(column.name, column.constraints.nullable) for column in described] == [(name, nullable) for name, _, nullable in found]

@@ -1,0 +1,110 @@
+"""A wrong setting is one line that names it and shows no secret; what is unset means the local services."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from promo_assets.settings import SettingsError, load_settings
+
+TOPIC = "a topic's name has 1 to 249 of the characters a-z A-Z 0-9 . _ -"
+URL = "a URL like postgresql://user:password@host:5432/database is needed"
+ADDRESS = "one or more HOST:PORT, separated by commas, are needed"
+
+
+@pytest.fixture(autouse=True)
+def a_folder_without_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("promo_assets.settings.Settings.model_config", {**_config(), "env_file": ".env"})
+
+
+def _config() -> dict:
+    from promo_assets.settings import Settings
+
+    return dict(Settings.model_config)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("PROMO_KAFKA_BOOTSTRAP_SERVERS", "localhost", ADDRESS),
+        ("PROMO_KAFKA_BOOTSTRAP_SERVERS", "localhost:x", ADDRESS),
+        ("PROMO_KAFKA_BOOTSTRAP_SERVERS", "localhost:65536", ADDRESS),
+        ("PROMO_KAFKA_BOOTSTRAP_SERVERS", "a:1,,b:2", ADDRESS),
+        ("PROMO_KAFKA_SECURITY_PROTOCOL", "TLS", "Input should be 'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'"),
+        ("PROMO_KAFKA_SASL_MECHANISM", "GSSAPI", "Input should be 'PLAIN', 'SCRAM-SHA-256' or 'SCRAM-SHA-512'"),
+        ("PROMO_KAFKA_CA_FILE", "/nowhere/ca.pem", "no such file"),
+        ("PROMO_TOPIC_IN", "a topic", TOPIC),
+        ("PROMO_TOPIC_OUT", "t" * 250, TOPIC),
+        ("PROMO_TOPIC_DEAD_LETTERS", "..", TOPIC),
+        ("PROMO_POSTGRES_URL", "localhost:5432", URL),
+        ("PROMO_POSTGRES_URL", "mysql://u:secret@h/d", URL),
+        ("PROMO_POSTGRES_URL", "postgresql://u:secret@host:5432", URL),
+        ("PROMO_LAKE_OWNER", "../etc", None),
+        ("PROMO_LAKE_DEPTH", "0", "Input should be greater than or equal to 1"),
+        ("PROMO_LAKE_DEPTH", "many", None),
+        ("PROMO_LAKE_START", "yesterday", None),
+        ("PROMO_SPARK_MASTER", "localhost", None),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_the_setting(name: str, value: str, problem: str | None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    told = str(caught.value)
+    assert told.startswith(f"{name}: ")
+    assert "\n" not in told
+    assert "secret" not in told
+    assert problem is None or told == f"{name}: {problem}"
+
+
+@pytest.mark.parametrize("missing", ["PROMO_KAFKA_SASL_MECHANISM", "PROMO_KAFKA_USERNAME", "PROMO_KAFKA_PASSWORD"])
+def test_a_login_must_be_whole(missing: str, monkeypatch: pytest.MonkeyPatch):
+    login = {"PROMO_KAFKA_SASL_MECHANISM": "PLAIN", "PROMO_KAFKA_USERNAME": "u", "PROMO_KAFKA_PASSWORD": "p"}
+    for name, value in {"PROMO_KAFKA_SECURITY_PROTOCOL": "SASL_SSL", **login, missing: ""}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{missing}: needed with PROMO_KAFKA_SECURITY_PROTOCOL=SASL_SSL$"):
+        load_settings()
+
+
+def test_two_topics_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PROMO_TOPIC_OUT", "promo_campaigns")
+    with pytest.raises(SettingsError, match="three different topics are needed"):
+        load_settings()
+
+
+def test_the_env_file_is_read_and_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / ".env").write_text("PROMO_TOPIC_IN=from_file\nPROMO_TOPIC_OUT=from_file_too\nPROMO_LAKE_DEPTH=\n")
+    monkeypatch.setenv("PROMO_TOPIC_OUT", "from_environment")
+    settings = load_settings()
+    assert (settings.topic_in, settings.topic_out, settings.lake_depth) == ("from_file", "from_environment", 28)
+
+
+def test_unset_endpoints_are_those_that_up_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PROMO_HOME", str(tmp_path))
+    before = load_settings()
+    assert (before.bootstrap_servers, before.database_url) == ("127.0.0.1:9092", "postgresql://promo@127.0.0.1:5432/promo")
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "services.json").write_text(json.dumps({"kafka_port": 1234, "postgres_url": "postgresql://promo:x@127.0.0.1:1/promo"}))
+    after = load_settings()
+    assert (after.bootstrap_servers, after.database_url) == ("127.0.0.1:1234", "postgresql://promo:x@127.0.0.1:1/promo")
+
+
+def test_named_endpoints_win_over_the_local_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "services.json").write_text('{"kafka_port": 1234, "postgres_url": "postgresql://promo:x@127.0.0.1:1/promo"}')
+    for name, value in {"HOME": str(tmp_path), "KAFKA_BOOTSTRAP_SERVERS": "k:9", "POSTGRES_URL": "postgresql://u:p@h/d"}.items():
+        monkeypatch.setenv("PROMO_" + name, value)
+    settings = load_settings()
+    assert (settings.bootstrap_servers, settings.database_url) == ("k:9", "postgresql://u:p@h/d")
+
+
+def test_secrets_do_not_show_in_a_settings_text(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PROMO_POSTGRES_URL", "postgresql://u:hidden@h/d")
+    monkeypatch.setenv("PROMO_KAFKA_PASSWORD", "hidden")
+    assert "hidden" not in repr(load_settings())
+
+
+def test_a_relative_home_is_meant_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PROMO_HOME", "somewhere")
+    assert load_settings().home == tmp_path / "somewhere"
