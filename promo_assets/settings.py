@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-import psycopg
+from psycopg import Error as PostgresError
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -85,8 +86,8 @@ class Settings(BaseSettings):
         if not url.startswith(("postgresql://", "postgres://")):
             raise ValueError(problem)
         try:
-            parts = psycopg.conninfo.conninfo_to_dict(url)
-        except psycopg.Error:
+            parts = conninfo_to_dict(url)
+        except PostgresError:
             raise ValueError(problem) from None
         if not parts.get("host") or not parts.get("dbname"):
             raise ValueError(problem)
@@ -95,7 +96,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _kafka_login_is_whole(self) -> "Settings":
         if self.kafka_security_protocol.startswith("SASL"):
-            needed = {"KAFKA_SASL_MECHANISM": self.kafka_sasl_mechanism, "KAFKA_USERNAME": self.kafka_username, "KAFKA_PASSWORD": self.kafka_password}
+            needed = {
+                "KAFKA_SASL_MECHANISM": self.kafka_sasl_mechanism,
+                "KAFKA_USERNAME": self.kafka_username,
+                "KAFKA_PASSWORD": self.kafka_password,
+            }
             for name, value in needed.items():
                 if value is None:
                     raise ValueError(f"PROMO_{name}: needed with PROMO_KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol}")

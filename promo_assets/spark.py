@@ -1,11 +1,20 @@
 """How a Spark session is configured here, for the stream and the lake, with and without Dagster."""
 
 import os
+import subprocess
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from promo_assets.local.jars import spark_jars
 from promo_assets.local.java import java_home
 from promo_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+LOG_CONFIGURATION = Path(__file__).with_name("spark-log.properties")
+JVM_END_S = 3
 
 
 def prepare_environment() -> None:
@@ -23,6 +32,31 @@ def spark_conf(settings: Settings) -> dict[str, str]:
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.driver.host": "127.0.0.1",
+        "spark.driver.extraJavaOptions": f'"-Dlog4j2.configurationFile={LOG_CONFIGURATION.as_uri()}"',
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.warehouse.dir": str(settings.home / "warehouse"),
     }
+
+
+def open_session(settings: Settings, app_name: str) -> "SparkSession":
+    """A session with a JVM of its own, for a process that Dagster does not host."""
+    from pyspark.sql import SparkSession
+
+    prepare_environment()
+    return SparkSession.builder.appName(app_name).config(map={**spark_conf(settings)}).getOrCreate()
+
+
+def end_jvm() -> None:
+    """End this process's JVM, and with it its Python workers: gently where it lets itself be, and for certain."""
+    from pyspark import SparkContext
+
+    gateway = SparkContext._gateway
+    process: subprocess.Popen | None = getattr(gateway, "proc", None)
+    if process is None or process.stdin is None:
+        return
+    process.stdin.close()  # the JVM lives as long as this pipe
+    try:
+        process.wait(JVM_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(JVM_END_S)

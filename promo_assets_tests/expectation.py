@@ -61,7 +61,7 @@ def _pair(value: dict) -> tuple:
     return (value["restaurant_id"], value["adv_campaign_id"], value["datetime_created"], value["client_id"])
 
 
-def _wrong_fields(message, row: dict | None, sent: dict | None) -> list[str]:  # noqa: ANN001
+def _wrong_fields(message, row: dict | None, sent: dict | None) -> list[str]:
     value = json.loads(message.value())
     found = []
     if sent is None:

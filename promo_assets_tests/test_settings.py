@@ -85,7 +85,9 @@ def test_unset_endpoints_are_those_that_up_noted(tmp_path: Path, monkeypatch: py
     before = load_settings()
     assert (before.bootstrap_servers, before.database_url) == ("127.0.0.1:9092", "postgresql://promo@127.0.0.1:5432/promo")
     (tmp_path / "local").mkdir()
-    (tmp_path / "local" / "services.json").write_text(json.dumps({"kafka_port": 1234, "postgres_url": "postgresql://promo:x@127.0.0.1:1/promo"}))
+    (tmp_path / "local" / "services.json").write_text(
+        json.dumps({"kafka_port": 1234, "postgres_url": "postgresql://promo:x@127.0.0.1:1/promo"})
+    )
     after = load_settings()
     assert (after.bootstrap_servers, after.database_url) == ("127.0.0.1:1234", "postgresql://promo:x@127.0.0.1:1/promo")
 

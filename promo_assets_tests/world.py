@@ -84,7 +84,9 @@ class World:
                 for pair in pairs:
                     copy.write_row(pair)
 
-    def send(self, *values: bytes | dict | None, topic: str | None = None, partition: int | None = None, key: bytes | None = b"key") -> None:
+    def send(
+        self, *values: bytes | dict | None, topic: str | None = None, partition: int | None = None, key: bytes | None = b"key"
+    ) -> None:
         """Messages into the input topic, in order, acknowledged; a dict is sent as JSON."""
         producer = Producer({"bootstrap.servers": self.kafka, "enable.idempotence": True, "message.max.bytes": 2_000_000})
         where = {} if partition is None else {"partition": partition}
@@ -139,7 +141,7 @@ class World:
 
 
 @pytest.fixture
-def world(services, tmp_path: Path) -> Iterator[World]:  # noqa: ANN001
+def world(services, tmp_path: Path) -> Iterator[World]:
     name = f"w{uuid.uuid4().hex[:10]}"
     with psycopg.connect(services.postgres_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

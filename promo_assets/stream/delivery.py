@@ -11,12 +11,14 @@ import collections
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from json.encoder import encode_basestring
 from uuid import UUID
 
 import psycopg
 import pyarrow as pa
 from confluent_kafka import TopicPartition
+from psycopg import sql
 from psycopg.errors import UniqueViolation
 from pyspark import TaskContext
 
@@ -26,14 +28,21 @@ from promo_assets.stream.writer import TransactionalProducer, Turn, database
 
 CHUNK_PAIRS = 25_000
 COPY_BYTES = 1_000_000
+SEQUENCE_LIFTS = 3  # lanes lift it side by side
 DELIVERED = pa.schema([("pairs", pa.int64())])
 DELIVERED_DDL = "pairs long"
 
-_FEEDBACK = f"COPY subscribers_feedback ({', '.join(FIELDS)}, client_id, trigger_datetime_created) FROM STDIN"
+_FIELDS = sql.SQL(", ").join(map(sql.Identifier, FIELDS))
+_FEEDBACK = sql.SQL("COPY subscribers_feedback ({}, client_id, trigger_datetime_created) FROM STDIN").format(_FIELDS)
+_CAMPAIGNS = sql.SQL("SELECT unit_position, trigger_datetime_created, {} FROM promo.campaigns WHERE unit_id = %s").format(_FIELDS)
+_CHUNKS = "SELECT chunk FROM promo.audience WHERE (unit_id, lane) = (%s, %s) ORDER BY chunk"
+_PAIRS = "SELECT pairs FROM promo.audience WHERE (unit_id, lane, chunk) = (%s, %s, %s)"
+_MARK_STORED = "UPDATE promo.audience SET stored = true WHERE (unit_id, lane, chunk) = (%s, %s, %s) AND NOT stored"
 _LIFT_SEQUENCE = "SELECT setval(pg_get_serial_sequence('subscribers_feedback', 'id'), max(id)) FROM subscribers_feedback"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"})
 _SPECIAL = re.compile(r"[\\\b\f\n\r\t\v]")
 
+Headers = dict[str, str | bytes | None]
 ArrowTask = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
@@ -65,15 +74,15 @@ def deliver_audience(turn: Turn, unit: Unit) -> ArrowTask:
         lane = _partition()
         pairs = 0
         with database(turn.database_url) as connection:
-            chunks = connection.execute(
-                "SELECT chunk FROM promo.audience WHERE (unit_id, lane) = (%s, %s) ORDER BY chunk", (unit.unit_id, lane)
-            ).fetchall()
-            if chunks:
-                # Before the first look at what is stored: from here on a former attempt at this lane can publish no more.
-                producer = TransactionalProducer(turn, f"lane-{lane}")
-                campaigns = _campaigns(connection, unit)
-                for (chunk,) in chunks:
-                    pairs += _deliver_chunk(connection, producer, turn, unit, lane, chunk, campaigns)
+            producer: TransactionalProducer | None = None
+            campaigns: Campaigns = {}
+            for chunk in _read_chunks(connection, unit, lane):
+                if producer is None:
+                    # Before the first look at what is stored: from here on a former attempt at this lane can publish no more.
+                    producer = TransactionalProducer(turn, f"lane-{lane}")
+                    campaigns = _campaigns(connection, unit)
+                _deliver_chunk(connection, turn.epoch, producer, chunk, campaigns)
+                pairs += sum(len(clients) for _, clients in chunk.pairs)
         yield pa.RecordBatch.from_pydict({"pairs": [pairs]}, DELIVERED)
 
     return deliver_lane
@@ -83,65 +92,83 @@ Pairs = list[tuple[int, list[str]]]
 Campaigns = dict[int, tuple[Campaign, int]]
 
 
-def _deliver_chunk(
-    connection: psycopg.Connection, producer: TransactionalProducer, turn: Turn, unit: Unit, lane: int, chunk: int, campaigns: Campaigns
-) -> int:
-    where = "(unit_id, lane, chunk) = (%s, %s, %s)"
-    which = (unit.unit_id, lane, chunk)
-    row = connection.execute(f"SELECT pairs FROM promo.audience WHERE {where}", which).fetchone()
-    pairs: Pairs = row[0] if row else []
-    stored_now = store_chunk(connection, turn.epoch, where, which, pairs, campaigns)
+@dataclass(frozen=True)
+class Chunk:
+    """Some of a lane's pairs, (unit_position, its client_ids): what is stored at once, and published at once."""
+
+    unit: Unit
+    lane: int
+    number: int
+    pairs: Pairs
+
+    @property
+    def key(self) -> tuple[UUID, int, int]:
+        return (self.unit.unit_id, self.lane, self.number)
+
+
+def _deliver_chunk(connection: psycopg.Connection, epoch: int, producer: TransactionalProducer, chunk: Chunk, campaigns: Campaigns) -> None:
+    stored_now = store_chunk(connection, epoch, chunk, campaigns)
     # Stored only now: nobody can have published it. Stored before: what Kafka says of the lane decides.
-    if stored_now or not _is_published(producer.progress(unit.topic, lane), unit, chunk):
-        publish_chunk(producer, unit, lane, chunk, pairs, campaigns)
-    return sum(len(clients) for _, clients in pairs)
+    if stored_now or not _is_published(producer.progress(chunk.unit.topic, chunk.lane), chunk):
+        publish_chunk(producer, chunk, campaigns)
 
 
-def store_chunk(connection: psycopg.Connection, epoch: int, where: str, which: tuple, pairs: Pairs, campaigns: Campaigns) -> bool:
+def store_chunk(connection: psycopg.Connection, epoch: int, chunk: Chunk, campaigns: Campaigns) -> bool:
     """A chunk's rows into `subscribers_feedback`, unless they are there; true when it was this call that stored them."""
-    while True:
+    for attempt in range(SEQUENCE_LIFTS + 1):
         try:
             with fenced(connection, epoch) as cursor:
-                cursor.execute(f"UPDATE promo.audience SET stored = true WHERE {where} AND NOT stored", which)
+                cursor.execute(_MARK_STORED, chunk.key)
                 if cursor.rowcount == 0:
                     return False
                 with cursor.copy(_FEEDBACK) as copy:
-                    for lines in _copy_lines(pairs, campaigns):
+                    for lines in _copy_lines(chunk.pairs, campaigns):
                         copy.write(lines)
-            return True
+            break
         except UniqueViolation:  # the table's sequence was set back: ids that it hands out are taken
+            if attempt == SEQUENCE_LIFTS:
+                raise
             connection.execute(_LIFT_SEQUENCE)
+    return True
 
 
-def publish_chunk(producer: TransactionalProducer, unit: Unit, lane: int, chunk: int, pairs: Pairs, campaigns: Campaigns) -> None:
+def publish_chunk(producer: TransactionalProducer, chunk: Chunk, campaigns: Campaigns) -> None:
     """A chunk's notifications and the lane's progress, in one Kafka transaction."""
-    with producer.transaction(TopicPartition(unit.topic, lane, chunk + 1, f"{unit.unit_id}:{chunk}")):
-        produce, topic = producer.produce, unit.topic
-        for position, clients in pairs:
+    topic = chunk.unit.topic
+    with producer.transaction(TopicPartition(topic, chunk.lane, chunk.number + 1, f"{chunk.unit.unit_id}:{chunk.number}")):
+        for position, clients in chunk.pairs:
             notification = NotificationTemplate(*campaigns[position])
             for client_id in clients:
                 client_json = encode_basestring(client_id).encode()
-                headers = [("notification_id", notification.notification_id(client_json))]
-                produce(topic, client_id.encode(), notification.value(client_json), headers)
+                headers: Headers = {"notification_id": notification.notification_id(client_json)}
+                producer.produce(topic, client_id.encode(), notification.value(client_json), headers)
 
 
-def _is_published(progress: TopicPartition, unit: Unit, chunk: int) -> bool:
+def _is_published(progress: TopicPartition, chunk: Chunk) -> bool:
     """Only the unit's own mark counts: numbers and offsets may have begun anew."""
     unit_id, _, published = (progress.metadata or "").rpartition(":")
-    return unit_id == str(unit.unit_id) and chunk <= int(published)
+    return unit_id == str(chunk.unit.unit_id) and chunk.number <= int(published)
+
+
+def _read_chunks(connection: psycopg.Connection, unit: Unit, lane: int) -> Iterator[Chunk]:
+    """The lane's chunks in order, one in memory at a time."""
+    numbers = connection.execute(_CHUNKS, (unit.unit_id, lane)).fetchall()
+    for (number,) in numbers:
+        row = connection.execute(_PAIRS, (unit.unit_id, lane, number)).fetchone()
+        assert row, "audience is deleted with the unit's end only"
+        yield Chunk(unit, lane, number, row[0])
 
 
 def _campaigns(connection: psycopg.Connection, unit: Unit) -> Campaigns:
     """The unit's campaigns and their trigger times, by position; bounded by `ledger.UNIT_TEXT_BYTES`."""
-    query = f"SELECT unit_position, trigger_datetime_created, {', '.join(FIELDS)} FROM promo.campaigns WHERE unit_id = %s"
-    return {row[0]: (Campaign(*row[2:]), row[1]) for row in connection.execute(query, (unit.unit_id,))}
+    return {row[0]: (Campaign(*row[2:]), row[1]) for row in connection.execute(_CAMPAIGNS, (unit.unit_id,))}
 
 
 def _copy_lines(pairs: Pairs, campaigns: Campaigns) -> Iterator[str]:
     """Rows for COPY in its text format, about `COPY_BYTES` at a time: all of a campaign's rows differ in the client only."""
     for position, clients in pairs:
         campaign, trigger = campaigns[position]
-        head = "".join(str(getattr(campaign, name)).translate(_ESCAPES) + "\t" for name in FIELDS)
+        head = "".join(str(value).translate(_ESCAPES) + "\t" for value in campaign)
         tail = f"\t{trigger}\n"
         step = max(1, COPY_BYTES // (len(head) + len(tail)))
         for start in range(0, len(clients), step):

@@ -27,7 +27,6 @@ class Figures:
     _before: int = field(default=0)
 
     def count_batch(self, batch: BatchFigures, last_message_at: int) -> None:
-        self.batches += 1
         self.campaigns += batch.due
         self.rejected += batch.rejected
         self.repeated += batch.repeated
@@ -45,5 +44,23 @@ class Figures:
     def batch_took(self, seconds: float) -> None:
         self.batch_seconds = seconds
         self.rows_per_second = (self.notifications - self._before) / seconds
-        self.lag_seconds = max(0.0, time.time() - self._last_message_at / 1000)
+        if self._last_message_at:  # a batch may hold nothing but the marks that transactions leave
+            self.lag_seconds = max(0.0, time.time() - self._last_message_at / 1000)
         self.last_error = None
+        self.batches += 1  # last: who sees it, sees the rest
+
+    @property
+    def sums(self) -> dict[str, int]:
+        """Since the stream started: they grow as it works, and stand still while it has nothing to do."""
+        names = ("batches", "campaigns", "notifications", "rejected", "repeated", "expired")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def gauges(self) -> dict[str, int | float]:
+        """As it is now, or was in the last micro-batch."""
+        return {
+            "waiting": self.waiting,
+            "lag_seconds": round(self.lag_seconds, 3),
+            "rows_per_second": round(self.rows_per_second, 1),
+            "batch_seconds": round(self.batch_seconds, 3),
+        }

@@ -1,5 +1,6 @@
 """Hosting the stream: checks first, then one run from its turn to its end. Used by the command line and by the Dagster op."""
 
+import json
 import logging
 import threading
 import time
@@ -7,16 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import psycopg
+from confluent_kafka import KafkaException
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
 
 from promo_assets.settings import Settings
+from promo_assets.stream import turn as turns
 from promo_assets.stream.figures import Figures
 from promo_assets.stream.ledger import apply_ddl, ddl_is_applied
 from promo_assets.stream.query import PromoStream, first_line
-from promo_assets.stream.topics import check_topics
+from promo_assets.stream.topics import check_topics, end_offsets
 from promo_assets.stream.turn import StreamError, take_turn
-from promo_assets.stream import turn as turns
 from promo_assets.stream.writer import Turn, connect
 
 LOOK_S = 0.2
@@ -37,6 +41,7 @@ class Hosted:
     ended: threading.Event = field(default_factory=threading.Event)
     figures: Figures = field(default_factory=Figures)
     error: BaseException | None = None
+    query: StreamingQuery | None = None
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="promo-stream", daemon=True).start()
@@ -45,6 +50,18 @@ class Hosted:
         """Ask the stream to stop and wait for it, but not forever: what it leaves undone, the next run does."""
         self.stop.set()
         self.ended.wait(STOP_S)
+
+    def messages_behind(self) -> int | None:
+        """Offsets between the last finished micro-batch and the input topic's end; None where it is not known."""
+        try:
+            progress = self.query.lastProgress if self.query else None
+            if not progress or not progress.sources or not progress.sources[0].endOffset:
+                return None
+            read = json.loads(progress.sources[0].endOffset)[self.settings.topic_in]
+            ends = end_offsets(self.settings)
+        except (KafkaException, Py4JError):
+            return None
+        return sum(max(0, end - read.get(str(partition), 0)) for partition, end in ends.items())
 
     def _run(self) -> None:
         try:
@@ -88,7 +105,7 @@ def run_stream(host: Hosted) -> None:
 
 def _run_query(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint: str) -> None:
     stream.wake()  # first what a former run left
-    query = stream.start(checkpoint, host.until_caught_up)
+    query = host.query = stream.start(checkpoint, host.until_caught_up)
     log.info("the stream runs")
     try:
         while query.isActive and not host.stop.wait(LOOK_S):

@@ -6,11 +6,11 @@ knows a campaign by its key, and the dead-letter topic's transaction carries the
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import astuple
 
 import psycopg
 import pyarrow as pa
 from confluent_kafka import TopicPartition
+from psycopg import sql
 
 from promo_assets.stream.ledger import fenced
 from promo_assets.stream.messages import FIELDS, RejectedMessage, parse_campaign
@@ -19,17 +19,33 @@ from promo_assets.stream.writer import TransactionalProducer, Turn, database
 TAKEN_IN = pa.schema([("messages", pa.int64()), ("rejected", pa.int64()), ("last_message_at", pa.int64())])
 TAKEN_IN_DDL = "messages long, rejected long, last_message_at long"
 
-_COLUMNS = ("campaign_key", *FIELDS, "query_id", "batch_id", "source_at", "source_partition", "source_offset", "state", "trigger_datetime_created")
+_COLUMNS = (
+    "campaign_key",
+    *FIELDS,
+    "query_id",
+    "batch_id",
+    "source_at",
+    "source_partition",
+    "source_offset",
+    "state",
+    "trigger_datetime_created",
+)
 _OVERWRITTEN = _COLUMNS[3:]
 # The first message of a key decides. Within one unfinished batch that is the earliest, whichever partition's task comes first;
 # a batch that was never finished (its checkpoint is gone) decides nothing.
-_REGISTER = f"""
-INSERT INTO promo.campaigns AS known ({", ".join(_COLUMNS)}) VALUES ({", ".join(["%s"] * len(_COLUMNS))})
-ON CONFLICT (campaign_key) DO UPDATE SET ({", ".join(_OVERWRITTEN)}) = ROW ({", ".join("excluded." + name for name in _OVERWRITTEN)})
-WHERE NOT EXISTS (SELECT FROM promo.batches b WHERE (b.query_id, b.batch_id) = (known.query_id, known.batch_id))
-  AND ((known.query_id, known.batch_id) <> (excluded.query_id, excluded.batch_id)
-       OR (excluded.source_at, excluded.source_partition, excluded.source_offset) < (known.source_at, known.source_partition, known.source_offset))
-"""
+_REGISTER = sql.SQL(
+    """INSERT INTO promo.campaigns AS known ({columns}) VALUES ({values})
+    ON CONFLICT (campaign_key) DO UPDATE SET ({overwritten}) = ROW ({excluded})
+    WHERE NOT EXISTS (SELECT FROM promo.batches b WHERE (b.query_id, b.batch_id) = (known.query_id, known.batch_id))
+      AND ((known.query_id, known.batch_id) <> (excluded.query_id, excluded.batch_id)
+           OR (excluded.source_at, excluded.source_partition, excluded.source_offset)
+              < (known.source_at, known.source_partition, known.source_offset))"""
+).format(
+    columns=sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)),
+    values=sql.SQL(", ").join(sql.Placeholder() * len(_COLUMNS)),
+    overwritten=sql.SQL(", ").join(map(sql.Identifier, _OVERWRITTEN)),
+    excluded=sql.SQL(", ").join(sql.Identifier("excluded", name) for name in _OVERWRITTEN),
+)
 
 
 def take_in(turn: Turn, batch_id: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -53,7 +69,7 @@ def take_in(turn: Turn, batch_id: int) -> Callable[[Iterator[pa.RecordBatch]], I
                     state = campaign.state_at(row["triggered_at"])
                     trigger = row["triggered_at"] if state == "due" else None
                     source = (row["source_at"], row["partition"], row["offset"])
-                    register.append((campaign.key, *astuple(campaign), turn.query_id, batch_id, *source, state, trigger))
+                    register.append((campaign.key, *campaign, turn.query_id, batch_id, *source, state, trigger))
                 _register(connection, turn.epoch, register)
         yield pa.RecordBatch.from_pydict({"messages": [messages], "rejected": [rejected], "last_message_at": [last_message_at]}, TAKEN_IN)
 
@@ -77,20 +93,25 @@ class _DeadLetters:
         self._published = 0
 
     def add(self, row: dict, reason: str) -> None:
-        if self._producer is None:
-            self._begin(row["partition"])
+        producer = self._producer or self._begin(row["partition"])
         if row["offset"] < self._published:
             return
-        headers = {"reason": reason, "source_topic": self._turn.topic_in, "source_partition": row["partition"], "source_offset": row["offset"]}
-        encoded = [(name, str(value).encode()) for name, value in headers.items()]
-        self._producer.produce(self._turn.topic_dead_letters, row["key"], row["value"], encoded)
+        headers = {
+            "reason": reason,
+            "source_topic": self._turn.topic_in,
+            "source_partition": row["partition"],
+            "source_offset": row["offset"],
+        }
+        encoded: dict[str, str | bytes | None] = {name: str(value) for name, value in headers.items()}
+        producer.produce(self._turn.topic_dead_letters, row["key"], row["value"], encoded)
         self._progress.offset = row["offset"] + 1
 
-    def _begin(self, partition: int) -> None:
+    def _begin(self, partition: int) -> TransactionalProducer:
         topic, topic_id = self._turn.topic_in, self._turn.topic_in_id
-        self._producer = TransactionalProducer(self._turn, f"dead-letters-{partition}")
-        known = self._producer.progress(topic, partition)
+        self._producer = producer = TransactionalProducer(self._turn, f"dead-letters-{partition}")
+        known = producer.progress(topic, partition)
         if known.metadata == topic_id:  # else it speaks of a former topic of that name
             self._published = max(known.offset, 0)
         self._progress = TopicPartition(topic, partition, self._published, topic_id)
-        self._at_end.enter_context(self._producer.transaction(self._progress))
+        self._at_end.enter_context(producer.transaction(self._progress))
+        return producer

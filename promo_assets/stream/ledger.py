@@ -19,6 +19,23 @@ UNIT_CAMPAIGNS = 2_000
 UNIT_TEXT_BYTES = 16_000_000
 
 _DDL_LOCK = 7_210_113_001
+_UNFINISHED_UNIT = "SELECT unit_id, topic, lanes, frozen_at IS NOT NULL AS frozen FROM promo.units WHERE finished_at IS NULL"
+_NEW_UNIT = """
+WITH due AS (
+    SELECT campaign_key, row_number() OVER arrived AS position, sum(text_bytes) OVER arrived AS text_bytes
+    FROM (SELECT campaign_key, source_at, source_partition, source_offset,
+                 octet_length(restaurant_id) + octet_length(adv_campaign_id) + octet_length(adv_campaign_content)
+                 + octet_length(adv_campaign_owner) + octet_length(adv_campaign_owner_contact) AS text_bytes
+          FROM promo.campaigns c
+          WHERE state = 'due' AND EXISTS (SELECT FROM promo.batches b WHERE (b.query_id, b.batch_id) = (c.query_id, c.batch_id))
+          ORDER BY source_at, source_partition, source_offset LIMIT %(campaigns)s) oldest
+    WINDOW arrived AS (ORDER BY source_at, source_partition, source_offset, campaign_key)),
+chosen AS (SELECT campaign_key, position FROM due WHERE position = 1 OR text_bytes <= %(text_bytes)s),
+unit AS (INSERT INTO promo.units (topic, lanes, campaigns)
+    SELECT %(topic)s, %(lanes)s, count(*) FROM chosen HAVING count(*) > 0 RETURNING unit_id, topic, lanes),
+members AS (UPDATE promo.campaigns c SET unit_id = unit.unit_id, unit_position = chosen.position, state = 'taken'
+    FROM chosen, unit WHERE c.campaign_key = chosen.campaign_key)
+SELECT unit_id, topic, lanes, false AS frozen FROM unit"""
 _APPLIED = "SELECT to_regclass('promo.open_unit_followers') IS NOT NULL"
 
 
@@ -28,7 +45,7 @@ def apply_ddl(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_DDL_LOCK,))
         connection.execute("SET LOCAL client_min_messages = warning")  # "already exists, skipping" is what is wanted
-        connection.execute(ddl)
+        connection.execute(ddl.encode())
 
 
 def ddl_is_applied(connection: psycopg.Connection) -> bool:
@@ -71,7 +88,8 @@ class Ledger:
             cursor.execute(
                 """INSERT INTO promo.batches AS b (query_id, batch_id, messages, rejected, repeated, expired, waiting, due)
                 SELECT %(query)s, %(batch)s, %(messages)s, %(rejected)s, %(messages)s - %(rejected)s - count(*),
-                       count(*) FILTER (WHERE state = 'expired'), count(*) FILTER (WHERE state = 'waiting'), count(*) FILTER (WHERE state = 'due')
+                       count(*) FILTER (WHERE state = 'expired'), count(*) FILTER (WHERE state = 'waiting'),
+                       count(*) FILTER (WHERE state = 'due')
                 FROM promo.campaigns WHERE (query_id, batch_id) = (%(query)s, %(batch)s)
                 ON CONFLICT DO NOTHING RETURNING messages, rejected, repeated, expired, waiting, due""",
                 {"query": query_id, "batch": batch_id, "messages": messages, "rejected": rejected},
@@ -98,37 +116,21 @@ class Ledger:
     def waiting(self) -> tuple[int, int | None]:
         """How many campaigns wait for their start, and the unix time of the next start."""
         with database(self._database_url) as connection:
-            row = connection.execute("SELECT count(*), min(adv_campaign_datetime_start) FROM promo.campaigns WHERE state = 'waiting'").fetchone()
+            row = connection.execute(
+                "SELECT count(*), min(adv_campaign_datetime_start) FROM promo.campaigns WHERE state = 'waiting'"
+            ).fetchone()
         return row or (0, None)
 
     def open_unit(self, topic: str, lanes: int) -> Unit | None:
         """The unfinished unit, or a new one of the oldest due campaigns; None where nothing is due."""
-        with self._transaction() as cursor:
-            cursor.row_factory = class_row(Unit)
-            unit = cursor.execute(
-                "SELECT unit_id, topic, lanes, frozen_at IS NOT NULL AS frozen FROM promo.units WHERE finished_at IS NULL"
-            ).fetchone()
+        with self._transaction() as cursor, cursor.connection.cursor(row_factory=class_row(Unit)) as units:
+            unit = units.execute(_UNFINISHED_UNIT).fetchone()
             if unit and not unit.frozen:  # nothing of it was sent: it starts over, with as many lanes as there are now
                 cursor.execute("DELETE FROM promo.audience WHERE unit_id = %s", (unit.unit_id,))
                 cursor.execute("UPDATE promo.units SET lanes = %s, topic = %s WHERE unit_id = %s", (lanes, topic, unit.unit_id))
                 return Unit(unit.unit_id, topic, lanes, frozen=False)
-            return unit or cursor.execute(
-                """WITH due AS (
-                    SELECT campaign_key, row_number() OVER arrived AS position,
-                           sum(octet_length(adv_campaign_content) + octet_length(adv_campaign_owner) + octet_length(adv_campaign_owner_contact)
-                               + octet_length(restaurant_id) + octet_length(adv_campaign_id)) OVER arrived AS text_bytes
-                    FROM (SELECT * FROM promo.campaigns c WHERE state = 'due'
-                          AND EXISTS (SELECT FROM promo.batches b WHERE (b.query_id, b.batch_id) = (c.query_id, c.batch_id))
-                          ORDER BY source_at, source_partition, source_offset LIMIT %(campaigns)s) oldest
-                    WINDOW arrived AS (ORDER BY source_at, source_partition, source_offset, campaign_key)),
-                chosen AS (SELECT campaign_key, position FROM due WHERE position = 1 OR text_bytes <= %(text_bytes)s),
-                unit AS (INSERT INTO promo.units (topic, lanes, campaigns)
-                    SELECT %(topic)s, %(lanes)s, count(*) FROM chosen HAVING count(*) > 0 RETURNING unit_id, topic, lanes),
-                members AS (UPDATE promo.campaigns c SET unit_id = unit.unit_id, unit_position = chosen.position, state = 'taken'
-                    FROM chosen, unit WHERE c.campaign_key = chosen.campaign_key)
-                SELECT unit_id, topic, lanes, false AS frozen FROM unit""",
-                {"topic": topic, "lanes": lanes, "campaigns": UNIT_CAMPAIGNS, "text_bytes": UNIT_TEXT_BYTES},
-            ).fetchone()
+            bounds = {"campaigns": UNIT_CAMPAIGNS, "text_bytes": UNIT_TEXT_BYTES}
+            return unit or units.execute(_NEW_UNIT, {"topic": topic, "lanes": lanes, **bounds}).fetchone()
 
     def unit_restaurants(self, unit: Unit) -> list[tuple[int, str]]:
         """(unit_position, restaurant_id) of each campaign of the unit."""

@@ -6,8 +6,7 @@ The rules are checked in Python, not with Spark's `from_json`, because the same 
 
 import hashlib
 import json
-from dataclasses import astuple, dataclass, fields
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 LATEST_TIME = 253_402_300_799  # 9999-12-31T23:59:59Z
 EARLIEST_TIME = -(2**63)  # what a long holds
@@ -17,8 +16,7 @@ class RejectedMessage(ValueError):
     """A message that is no campaign; its text says why, in words for the sender."""
 
 
-@dataclass(frozen=True, slots=True)
-class Campaign:
+class Campaign(NamedTuple):
     """A valid campaign message, fields in the order of the message; times are unix seconds, UTC."""
 
     restaurant_id: str
@@ -42,7 +40,7 @@ class Campaign:
         return "due" if time < self.adv_campaign_datetime_end else "expired"
 
 
-FIELDS = tuple(field.name for field in fields(Campaign))
+FIELDS = Campaign._fields
 _TEXTS, _TIMES = FIELDS[:5], FIELDS[5:]
 
 
@@ -71,7 +69,9 @@ def parse_campaign(value: bytes | None) -> Campaign:
     if len(found) < len(known):
         twice = next(name for index, (name, _) in enumerate(known) if name in dict(known[:index]))
         raise RejectedMessage(f"{twice} stands twice in the object")
-    campaign = Campaign(*(_text(name, found.get(name)) for name in _TEXTS), *(_time(name, found.get(name)) for name in _TIMES))
+    texts = {name: _text(name, found.get(name)) for name in _TEXTS}
+    times = {name: _time(name, found.get(name)) for name in _TIMES}
+    campaign = Campaign._make((*texts.values(), *times.values()))
     if campaign.adv_campaign_datetime_end <= campaign.adv_campaign_datetime_start:
         raise RejectedMessage("adv_campaign_datetime_end must be later than adv_campaign_datetime_start")
     return campaign
@@ -117,7 +117,7 @@ class NotificationTemplate:
     """Everything of a campaign's notifications but the client, made once per campaign: what differs is one JSON string."""
 
     def __init__(self, campaign: Campaign, trigger_datetime_created: int):
-        body = _json(dict(zip(FIELDS, astuple(campaign), strict=True)))
+        body = _json(campaign._asdict())
         self._head = body[:-1] + b',"client_id":'
         self._tail = b',"trigger_datetime_created":%d}' % trigger_datetime_created
         self._id_head = _json([campaign.restaurant_id, campaign.adv_campaign_id])[:-1] + b","
@@ -128,7 +128,7 @@ class NotificationTemplate:
         return self._head + client_json + self._tail
 
     def notification_id(self, client_json: bytes) -> bytes:
-        """Deterministic id: first 32 hex digits of the SHA-256 of `["restaurant","campaign","client",datetime_created]` (compact JSON, UTF-8)."""
+        """First 32 hex digits of the SHA-256 of `["restaurant_id","adv_campaign_id","client_id",datetime_created]`, compact JSON, UTF-8."""
         return hashlib.sha256(self._id_head + client_json + self._id_tail).hexdigest()[:32].encode()
 
 

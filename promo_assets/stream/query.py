@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
-from pyspark.sql.streaming import StreamingQuery
+from pyspark.sql.streaming.query import StreamingQuery
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity.nap import sleep_using_event
 
 from promo_assets.settings import Settings
 from promo_assets.stream.campaigns import match_subscribers
@@ -57,6 +57,7 @@ class PromoStream:
         """One micro-batch: its messages go into the register or to the dead letters, then all that is due is delivered."""
         started = time.monotonic()
         query_id = messages.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId")
+        assert query_id, "Spark tells a batch's thread which query it is"
         turn = replace(self._turn, query_id=query_id)
 
         def handle() -> None:
@@ -80,7 +81,9 @@ class PromoStream:
             self.figures.count_woken(woken)
             while unit := self._ledger.open_unit(self._settings.topic_out, self._lanes):
                 if not unit.frozen:
-                    self._ledger.freeze(unit, self._sum_pairs(self._match(unit).mapInArrow(freeze_audience(self._turn, unit.unit_id), DELIVERED_DDL)))
+                    self._ledger.freeze(
+                        unit, self._sum_pairs(self._match(unit).mapInArrow(freeze_audience(self._turn, unit.unit_id), DELIVERED_DDL))
+                    )
                 lanes = self._spark.range(0, unit.lanes, 1, unit.lanes)
                 delivered = self._sum_pairs(lanes.mapInArrow(deliver_audience(self._turn, unit), DELIVERED_DDL))
                 self._ledger.finish_unit(unit)
@@ -103,10 +106,16 @@ class PromoStream:
             self.figures.last_error = first_line(error)
             log.warning("a step failed and is done again: %s", self.figures.last_error)
 
-        worth_it = retry_if_exception(lambda error: isinstance(error, Exception) and not isinstance(error, TakenOver) and not self._stop.is_set())
+        worth_it = retry_if_exception(
+            lambda error: isinstance(error, Exception) and not isinstance(error, TakenOver) and not self._stop.is_set()
+        )
         for attempt in Retrying(
-            retry=worth_it, wait=wait_random_exponential(0.5, max=10), stop=stop_after_delay(RETRY_FOR_S), before_sleep=note,
-            sleep=lambda seconds: self._stop.wait(seconds), reraise=True,
+            retry=worth_it,
+            wait=wait_random_exponential(0.5, max=10),
+            stop=stop_after_delay(RETRY_FOR_S),
+            before_sleep=note,
+            sleep=sleep_using_event(self._stop),
+            reraise=True,
         ):
             with attempt:
                 step()

@@ -2,7 +2,7 @@
 
 from urllib.parse import urlencode
 
-import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -16,7 +16,7 @@ _BY_INDEX = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mer
 
 
 def read_messages(spark: SparkSession, settings: Settings) -> DataFrame:
-    """The input topic as a stream: key, value, partition, offset, source_at (ms), triggered_at (unix seconds, logged by Spark per batch)."""
+    """The input topic as a stream: key, value, partition, offset, source_at (ms), triggered_at (s, logged by Spark per batch)."""
     reader = spark.readStream.format("kafka").options(
         **{
             "subscribe": settings.topic_in,
@@ -48,7 +48,7 @@ def read_open_unit_followers(spark: SparkSession, settings: Settings, lanes: int
 
 def _jdbc(database_url: str) -> tuple[str, dict[str, str]]:
     """libpq's URL as JDBC's, and the properties that go with it: user and password stay out of the URL."""
-    parts = psycopg.conninfo.conninfo_to_dict(database_url)
+    parts = conninfo_to_dict(database_url)
     properties = {
         "driver": "org.postgresql.Driver",
         "fetchsize": str(FETCH_ROWS),

@@ -22,9 +22,9 @@ class Topics:
     out_partitions: int
 
 
-def quiet_client(settings: Settings) -> dict[str, str]:
+def quiet_client(settings: Settings) -> dict[str, str | int | float | bool]:
     """Connection settings of a client whose failures we report ourselves."""
-    return settings.kafka_client() | {"log_level": "0"}
+    return {**settings.kafka_client(), "log_level": 0}
 
 
 def check_topics(settings: Settings) -> Topics:
@@ -32,14 +32,16 @@ def check_topics(settings: Settings) -> Topics:
     admin = AdminClient(quiet_client(settings))
     names = [settings.topic_in, settings.topic_out, settings.topic_dead_letters]
     try:
-        described = {name: future for name, future in admin.describe_topics(TopicCollection(names), request_timeout=ANSWER_S).items()}
+        described = admin.describe_topics(TopicCollection(names), request_timeout=ANSWER_S)
         topics = {}
         for name, future in described.items():
             try:
                 topics[name] = future.result()
             except KafkaException as error:
                 if error.args[0].name() == "UNKNOWN_TOPIC_OR_PART":
-                    raise StreamError(f"topic {name} does not exist on Kafka at {settings.bootstrap_servers}: create it, or run `promo-assets up`") from None
+                    raise StreamError(
+                        f"topic {name} does not exist on Kafka at {settings.bootstrap_servers}: create it, or run `promo-assets up`"
+                    ) from None
                 raise
     except KafkaException as error:
         raise StreamError(f"Kafka at {settings.bootstrap_servers} gave no answer: {error.args[0].str()}") from None
@@ -50,7 +52,9 @@ def check_topics(settings: Settings) -> Topics:
 def _make_room(admin: AdminClient, settings: Settings) -> None:
     """Where what goes out would not fit although it came in, raise the outgoing topic's limit; without the right to, it stays."""
     try:
-        resources = {name: ConfigResource(ResourceType.TOPIC, name) for name in (settings.topic_in, settings.topic_out, settings.topic_dead_letters)}
+        resources = {
+            name: ConfigResource(ResourceType.TOPIC, name) for name in (settings.topic_in, settings.topic_out, settings.topic_dead_letters)
+        }
         answers = admin.describe_configs(list(resources.values()), request_timeout=ANSWER_S)
         limits = {resource.name: int(answer.result()[_SIZE].value) for resource, answer in answers.items()}
         needed = limits.pop(settings.topic_in) + ROOM_BYTES
@@ -67,7 +71,9 @@ def end_offsets(settings: Settings) -> dict[int, int]:
     """The input topic's end offset by partition."""
     admin = AdminClient(quiet_client(settings))
     partitions = admin.describe_topics(TopicCollection([settings.topic_in]))[settings.topic_in].result().partitions
-    wanted = {TopicPartition(settings.topic_in, partition.id): OffsetSpec.latest() for partition in partitions}
+    latest = OffsetSpec.latest()
+    assert latest is not None
+    wanted = {TopicPartition(settings.topic_in, partition.id): latest for partition in partitions}
     return {found.partition: future.result().offset for found, future in admin.list_offsets(wanted, request_timeout=ANSWER_S).items()}
 
 

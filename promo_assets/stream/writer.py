@@ -58,9 +58,17 @@ def database(url: str) -> Iterator[psycopg.Connection]:
 
 def connect(url: str, application_name: str) -> psycopg.Connection:
     """A connection whose loss is noticed within seconds at both ends, so that a dead run's lock does not outlive it."""
-    keepalive = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3}
-    server_side = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c client_connection_check_interval=2s"
-    return psycopg.connect(url, application_name=application_name, autocommit=True, connect_timeout=10, options=server_side, **keepalive)
+    server_side = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+    return psycopg.connect(
+        url,
+        application_name=application_name,
+        autocommit=True,
+        connect_timeout=10,
+        options=server_side,
+        keepalives_idle=5,
+        keepalives_interval=5,
+        keepalives_count=3,
+    )
 
 
 def _progress_reader(turn: Turn) -> Consumer:
@@ -126,7 +134,7 @@ class TransactionalProducer:
     def commit(self) -> None:
         self._producer.commit_transaction(KAFKA_TIMEOUT_S)
 
-    def produce(self, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]) -> None:
+    def produce(self, topic: str, key: bytes | None, value: bytes | None, headers: dict[str, str | bytes | None]) -> None:
         while True:
             try:
                 self._producer.produce(topic, value=value, key=key, headers=headers)
@@ -136,4 +144,5 @@ class TransactionalProducer:
 
 
 def _is_passing(error: KafkaError) -> bool:
-    return error.retriable() or error.code() in (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
+    of_coordinator = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
+    return error.retriable() or error.code() in of_coordinator

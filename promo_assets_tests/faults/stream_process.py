@@ -11,8 +11,6 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 from promo_assets_tests.world import World
 
 
-
-
 class StreamProcess:
     """`promo-assets stream run` in a world."""
 
@@ -23,7 +21,9 @@ class StreamProcess:
         command = [Path(sys.executable).with_name("promo-assets"), "stream", "run", *arguments]
         quick_start = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, env=world.env | quick_start | (env or {}), stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(
+                command, env=world.env | quick_start | (env or {}), stdout=log, stderr=log, start_new_session=True
+            )
 
     @classmethod
     def killed_at(cls, world: World, point: str, count: int = 1, env: dict[str, str] | None = None) -> "StreamProcess":
@@ -60,7 +60,7 @@ def _session(process: psutil.Process) -> int | None:
         return None
 
 
-def wait_for(condition, what: str, seconds: float = 60):  # noqa: ANN001, ANN201
+def wait_for(condition, what: str, seconds: float = 60):
     """The condition's first true answer; it is asked, never slept for."""
     try:
         return Retrying(retry=retry_if_result(lambda held: not held), wait=wait_fixed(0.2), stop=stop_after_delay(seconds))(condition)

@@ -15,10 +15,12 @@ from urllib.request import Request, urlopen
 
 import dagster as dg
 import psutil
+import psycopg
 import pytest
 from dagster import DagsterRunStatus as Status
 
 from promo_assets.settings import PROJECT_ROOT
+from promo_assets.stream.turn import read_heartbeat
 from promo_assets_tests.expectation import campaign, problems
 from promo_assets_tests.faults.stream_process import wait_for
 from promo_assets_tests.world import World
@@ -154,11 +156,10 @@ def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(world: W
 
     def streams() -> str | None:
         """The one run that holds the lock."""
-        held = world.execute(
-            "SELECT holder FROM promo.heartbeat WHERE EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted)"
-        )
+        with psycopg.connect(world.postgres_url) as connection:
+            heartbeat = read_heartbeat(connection)
         living = [run.run_id for run in dagster.runs() if not run.is_finished]
-        return living[0] if living and held == [(f"dagster run {living[0]}",)] else None
+        return living[0] if living and heartbeat.locked and heartbeat.holder == f"dagster run {living[0]}" else None
 
     send()
     wait_for(arrived, "the first campaign, by a run that the keeper started", 90)

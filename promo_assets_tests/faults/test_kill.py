@@ -15,6 +15,8 @@ from promo_assets_tests.world import World
 POINTS = [
     "offsets logged",
     "registered",
+    "before the Kafka commit of dead letters",
+    "after the Kafka commit of dead letters",
     "before the freeze",
     "frozen",
     "in the Postgres write",
@@ -82,7 +84,8 @@ class Load:
         gone = self.draw.sample(sorted(self.favourites), len(self.favourites) // 10)
         come = {(f"client-{self.draw.randrange(2 * CLIENTS)}", f"restaurant-{self.draw.randrange(RESTAURANTS)}") for _ in gone}
         self.world.execute(
-            "DELETE FROM subscribers_restaurants s USING unnest(%s::text[], %s::text[]) g (c, r) WHERE (s.client_id, s.restaurant_id) = (c, r)",
+            "DELETE FROM subscribers_restaurants s USING unnest(%s::text[], %s::text[]) gone (c, r)"
+            " WHERE (s.client_id, s.restaurant_id) = (c, r)",
             ([client for client, _ in gone], [restaurant for _, restaurant in gone]),
         )
         self.favourites = self.favourites - set(gone)
@@ -94,8 +97,13 @@ class Load:
         found = problems(self.world, self.sent, self.snapshots)
         for key, known in self.frozen.items():  # later favourites got nothing from what had been sent
             of_key = [value for value in self.sent if (value["restaurant_id"], value["adv_campaign_id"], value["datetime_created"]) == key]
-            audience = {client for client, in self.world.execute(
-                "SELECT client_id FROM subscribers_feedback WHERE (restaurant_id, adv_campaign_id, datetime_created) = (%s, %s, %s)", key)}
+            audience = {
+                client
+                for (client,) in self.world.execute(
+                    "SELECT client_id FROM subscribers_feedback WHERE (restaurant_id, adv_campaign_id, datetime_created) = (%s, %s, %s)",
+                    key,
+                )
+            }
             earlier = [{client for client, restaurant in favourites if restaurant == key[0]} for favourites in self.snapshots[:known]]
             if of_key and audience not in earlier:
                 found.append(f"{key}: its audience changed after it was first sent")

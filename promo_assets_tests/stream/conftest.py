@@ -14,7 +14,7 @@ __all__ = ["world"]
 
 
 @pytest.fixture(scope="session")
-def spark(services) -> Iterator[SparkSession]:  # noqa: ANN001
+def spark(services) -> Iterator[SparkSession]:
     prepare_environment()
     builder = SparkSession.builder.appName("tests")
     for name, value in spark_conf(Settings(home=services.home, spark_master="local[2]")).items():
@@ -26,7 +26,7 @@ def spark(services) -> Iterator[SparkSession]:  # noqa: ANN001
 
 
 @pytest.fixture
-def catch_up(spark: SparkSession):  # noqa: ANN201
+def catch_up(spark: SparkSession):
     """Runs the stream in a world until it has caught up, as `stream run --until-caught-up` does."""
 
     def run(world: World) -> Hosted:

@@ -46,7 +46,9 @@ def test_other_topics_get_only_what_no_topic_had(world: World, catch_up) -> None
     world.favour(FOLLOWERS)
     world.send(*due("a", "b"), b"broken")
     catch_up(world)
-    other = replace(world, topic_in=world.topic_in + "2", topic_out=world.topic_out + "2", topic_dead_letters=world.topic_dead_letters + "2")
+    other = replace(
+        world, topic_in=world.topic_in + "2", topic_out=world.topic_out + "2", topic_dead_letters=world.topic_dead_letters + "2"
+    )
     other.create_topics(other.topic_in, other.topic_out, other.topic_dead_letters)
     other.send(*due("b", "c"), b"broken as well")
     catch_up(other)

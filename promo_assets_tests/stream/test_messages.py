@@ -225,17 +225,19 @@ def test_ids_do_not_run_together_in_the_key():
 def test_a_notification_is_these_bytes():
     campaign = Campaign("r-1", "c-1", 'say "Ё"\n', "Ann", "", 1_700_000_000, 1_700_003_600, 1_699_999_999)
     template = NotificationTemplate(campaign, 1_700_000_042)
-    assert template.value(client_json("клиент\\1")) == (
-        '{"restaurant_id":"r-1","adv_campaign_id":"c-1","adv_campaign_content":"say \\"Ё\\"\\n","adv_campaign_owner":"Ann",'
-        '"adv_campaign_owner_contact":"","adv_campaign_datetime_start":1700000000,"adv_campaign_datetime_end":1700003600,'
-        '"datetime_created":1699999999,"client_id":"клиент\\\\1","trigger_datetime_created":1700000042}'
-    ).encode()
+    assert (
+        template.value(client_json("клиент\\1"))
+        == (
+            '{"restaurant_id":"r-1","adv_campaign_id":"c-1","adv_campaign_content":"say \\"Ё\\"\\n","adv_campaign_owner":"Ann",'
+            '"adv_campaign_owner_contact":"","adv_campaign_datetime_start":1700000000,"adv_campaign_datetime_end":1700003600,'
+            '"datetime_created":1699999999,"client_id":"клиент\\\\1","trigger_datetime_created":1700000042}'
+        ).encode()
+    )
 
 
 def test_a_notification_id_is_the_hash_of_this_text():
     template = NotificationTemplate(parse_campaign(message()), 1_700_000_042)
     # printf '["r-1","c-1","client-7",1699999999]' | sha256sum | cut -c1-32
-    assert template.notification_id(client_json("client-7")) == hashlib.sha256(b'["r-1","c-1","client-7",1699999999]').hexdigest()[:32].encode()
     assert template.notification_id(client_json("client-7")) == b"aed20ba9eb145753aa4ac6848b288640"
 
 

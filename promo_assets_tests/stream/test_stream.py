@@ -3,10 +3,8 @@
 import json
 import random
 import time
-from dataclasses import replace
 
 import pytest
-from confluent_kafka import Consumer
 
 from promo_assets.stream.host import Hosted, run_stream
 from promo_assets.stream.turn import StreamError, take_turn
@@ -31,7 +29,21 @@ def test_300_campaigns_reach_30000_pairs_once_each_field_by_field(world: World, 
 
 
 def test_texts_and_clients_of_any_characters_come_out_as_they_went_in(world: World, catch_up) -> None:
-    odd = ["\\", "\\N", "a\tb", "line\nline\r", "'; DROP TABLE subscribers_feedback; --", '"quoted"', "{}", "%s", "$1", "\b\f\v", "日本 🍜", " ", "\x7f\x01"]
+    odd = [
+        "\\",
+        "\\N",
+        "a\tb",
+        "line\nline\r",
+        "'; DROP TABLE subscribers_feedback; --",
+        '"quoted"',
+        "{}",
+        "%s",
+        "$1",
+        "\b\f\v",
+        "日本 🍜",
+        " ",
+        "\x7f\x01",
+    ]
     favourites = {(client, restaurant) for client in odd for restaurant in odd if restaurant.strip()}
     world.favour(sorted(favourites))
     campaigns = [
@@ -109,7 +121,9 @@ def test_a_waiting_campaign_is_sent_at_its_start_by_a_later_run_and_an_ended_one
     start = int(time.time()) + 4  # instead of waiting a day: the clock is set forward for both
     times = {"adv_campaign_datetime_start": start, "adv_campaign_datetime_end": start + 3_600}
     world.execute("UPDATE promo.campaigns SET (adv_campaign_datetime_start, adv_campaign_datetime_end) = (%s, %s)", (*times.values(),))
-    world.execute("UPDATE promo.campaigns SET (adv_campaign_datetime_start, adv_campaign_datetime_end) = (5, 6) WHERE adv_campaign_id = 'missed'")
+    world.execute(
+        "UPDATE promo.campaigns SET (adv_campaign_datetime_start, adv_campaign_datetime_end) = (5, 6) WHERE adv_campaign_id = 'missed'"
+    )
     world.favour([("late", "r")])  # before the first batch that sends it: counts
     host = Hosted(world.settings, lambda: spark, "test")
     host.start()
@@ -134,7 +148,12 @@ def test_dead_letters_keep_their_bytes_and_say_why_and_where_from(world: World, 
         1: (b"\x00key\xff", None),
         2: (b"\x00key\xff", b"{}"),
     }
-    assert {name for letter in found.values() for name, _ in letter.headers()} == {"reason", "source_topic", "source_partition", "source_offset"}
+    assert {name for letter in found.values() for name, _ in letter.headers()} == {
+        "reason",
+        "source_topic",
+        "source_partition",
+        "source_offset",
+    }
     assert dict(found[0].headers()) == {
         "reason": b"the value is not UTF-8 text (byte 0)",
         "source_topic": world.topic_in.encode(),
@@ -233,7 +252,7 @@ def test_a_second_stream_writes_nothing_and_says_who_runs(world: World, spark, m
         assert (world.rows(), world.messages(), world.dead_letters()) == ([], [], [])
 
 
-def wait_for(condition, what: str, seconds: float) -> None:  # noqa: ANN001
+def wait_for(condition, what: str, seconds: float) -> None:
     from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
     try:

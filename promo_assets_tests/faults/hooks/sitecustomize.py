@@ -45,7 +45,7 @@ def _pass(point: str) -> None:
 def _around(owner: object, name: str, before: str = "", after: str = "") -> None:
     function = getattr(owner, name)
 
-    def wrapped(*arguments, **named):  # noqa: ANN002, ANN003, ANN202
+    def wrapped(*arguments, **named):
         _pass(before)
         result = function(*arguments, **named)
         _pass(after)
@@ -54,10 +54,10 @@ def _around(owner: object, name: str, before: str = "", after: str = "") -> None
     setattr(owner, name, wrapped)
 
 
-def _query(module) -> None:  # noqa: ANN001
+def _query(module) -> None:
     start = module.PromoStream.start
 
-    def noted_start(*arguments, **named):  # noqa: ANN002, ANN003, ANN202
+    def noted_start(*arguments, **named):
         with open(MARK + ".driver", "w") as file:
             file.write(str(os.getpid()))
         return start(*arguments, **named)
@@ -66,18 +66,18 @@ def _query(module) -> None:  # noqa: ANN001
     _around(module.PromoStream, "handle_batch", before="offsets logged", after="before the commit log")
 
 
-def _ledger(module) -> None:  # noqa: ANN001
+def _ledger(module) -> None:
     _around(module.Ledger, "freeze", before="before the freeze", after="frozen")
 
 
-def _intake(module) -> None:  # noqa: ANN001
+def _intake(module) -> None:
     _around(module, "_register", after="registered")
 
 
-def _delivery(module) -> None:  # noqa: ANN001
+def _delivery(module) -> None:
     lines = module._copy_lines
 
-    def interrupted_lines(*arguments):  # noqa: ANN002, ANN202
+    def interrupted_lines(*arguments):
         for piece in lines(*arguments):
             yield piece
             _pass("in the Postgres write")
@@ -88,20 +88,27 @@ def _delivery(module) -> None:  # noqa: ANN001
         module._is_published = lambda *_: False
 
 
-def _writer(module) -> None:  # noqa: ANN001
-    produce = module.TransactionalProducer.produce
+def _writer(module) -> None:
+    produce, commit = module.TransactionalProducer.produce, module.TransactionalProducer.commit
     count = 0
 
-    def interrupted_produce(self, *arguments):  # noqa: ANN001, ANN002, ANN202
+    def interrupted_produce(self, topic, *arguments):
         nonlocal count
-        produce(self, *arguments)
+        produce(self, topic, *arguments)
         count += 1
-        if POINT == "while producing" and count % 50 == 0:
+        if POINT == "while producing" and topic == os.environ["PROMO_TOPIC_OUT"] and count % 50 == 0:
             self._producer.flush()  # the broker has a part of the transaction
             _pass(POINT)
+        self._of = "" if topic == os.environ["PROMO_TOPIC_OUT"] else " of dead letters"
+
+    def interrupted_commit(self):
+        of = getattr(self, "_of", " of nothing")
+        _pass("before the Kafka commit" + of)
+        commit(self)
+        _pass("after the Kafka commit" + of)
 
     module.TransactionalProducer.produce = interrupted_produce
-    _around(module.TransactionalProducer, "commit", before="before the Kafka commit", after="after the Kafka commit")
+    module.TransactionalProducer.commit = interrupted_commit
 
 
 PATCHES = {
@@ -116,7 +123,7 @@ PATCHES = {
 class _Finder:
     """Patches a module when it is first imported, in whichever of the stream's processes that is."""
 
-    def find_spec(self, name, path=None, target=None):  # noqa: ANN001, ANN201
+    def find_spec(self, name, path=None, target=None):
         if name not in PATCHES:
             return None
         patch = PATCHES.pop(name)
@@ -124,7 +131,7 @@ class _Finder:
         assert spec is not None and spec.loader is not None
         execute = spec.loader.exec_module
 
-        def execute_and_patch(module) -> None:  # noqa: ANN001
+        def execute_and_patch(module) -> None:
             execute(module)
             patch(module)
 

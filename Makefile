@@ -1,0 +1,31 @@
+# The first Python that is new enough begins `setup`; PYTHON=/path/to/python names another one.
+PYTHON ?= python3
+PYTHONS = "$(PYTHON)" python3 python3.13 python3.12 python3.11
+NEW_ENOUGH = import sys, venv; sys.exit(sys.version_info < (3, 11))
+
+.PHONY: setup demo dev test test-faults check bench
+
+setup: ## everything the project needs, into .venv; quick when it is there
+	@for python in $(PYTHONS); do \
+	  if "$$python" -c "$(NEW_ENOUGH)" 2>/dev/null; then exec "$$python" promo_assets/local/setup.py; fi; \
+	done; echo "setup: Python 3.11 or newer is needed; name it with make PYTHON=/path/to/python" >&2; exit 1
+
+demo: setup ## the stream on local services, until Ctrl-C (ARGS=--exit: until all was seen)
+	@.venv/bin/promo-assets demo $(ARGS)
+
+dev: setup ## Dagster's UI on this checkout
+	@export DAGSTER_HOME="$$(.venv/bin/python -c 'from promo_assets.settings import load_settings as s; print(s().home / "dagster")')" && \
+	mkdir -p "$$DAGSTER_HOME" && exec .venv/bin/dagster dev -w workspace.yaml
+
+test: setup ## all tests but the long ones
+	@bash promo_assets_tests/install_kcat.sh
+	@.venv/bin/pytest $(ARGS)
+
+test-faults: setup ## processes are killed, over and over
+	@.venv/bin/pytest promo_assets_tests/faults --repeat=5 $(ARGS)
+
+check: setup ## style, types, and who may import whom
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/basedpyright && .venv/bin/lint-imports
+
+bench: setup ## each benchmark runs a peer and us in turn
+	@for bench in benchmarks/*.py; do .venv/bin/python "$$bench" || exit 1; done

@@ -1,0 +1,161 @@
+"""What the commands need of Kafka: a topic's partitions, reading it to its end, sending all or nothing."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from uuid import uuid4
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from promo_assets.commands.talk import CommandError, UserError
+from promo_assets.settings import Settings
+from promo_assets.stream.topics import quiet_client
+
+ANSWER_S = 10
+# A sender that is killed half-way keeps read_committed readers waiting for this long.
+TRANSACTION_TIMEOUT_MS = 30_000
+BROKER_DECIDES_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic that is there; its id tells it from one made anew under the same name."""
+
+    name: str
+    topic_id: str
+    partitions: list[int]
+
+
+def find_topic(settings: Settings, name: str) -> Topic:
+    """Ask Kafka for a topic; raises `CommandError` where it, or Kafka, is not to be had."""
+    admin = AdminClient({**quiet_client(settings)})
+    try:
+        described = admin.describe_topics(TopicCollection([name]), request_timeout=ANSWER_S)[name].result()
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise CommandError(
+                f"topic {name} does not exist on Kafka at {settings.bootstrap_servers}: create it, or run `promo-assets up`"
+            ) from None
+        raise no_answer(settings, error) from None
+    return Topic(name, str(described.topic_id), [partition.id for partition in described.partitions])
+
+
+def no_answer(settings: Settings, error: KafkaException) -> CommandError:
+    hint = ": does it run? `promo-assets up` starts the local one" if settings.local_kafka else ""
+    return CommandError(f"Kafka at {settings.bootstrap_servers} gave no answer ({error.args[0].str()}){hint}")
+
+
+@contextlib.contextmanager
+def reader(settings: Settings, **conf: str) -> Iterator[Consumer]:
+    """A consumer of finished transactions that commits nothing and belongs to no group's members."""
+    consumer = Consumer(
+        quiet_client(settings)
+        | {"group.id": "promo-assets-reader", "isolation.level": "read_committed", "enable.auto.commit": "false"}
+        | {name.replace("_", "."): value for name, value in conf.items()}
+    )
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def read_to_end(settings: Settings, topic: Topic, start: Mapping[int, int] | None = None) -> Iterator[Message]:
+    """What lies in the topic now, from its beginning or from `start` (offset by partition); in order within a partition."""
+    with reader(settings, enable_partition_eof="true", auto_offset_reset="earliest") as consumer:
+        begin = start or {}
+        consumer.assign([TopicPartition(topic.name, each, begin.get(each, OFFSET_BEGINNING)) for each in topic.partitions])
+        unread = set(topic.partitions)
+        heard_at = time.monotonic()
+        while unread:
+            for message in consumer.consume(1000, timeout=0.5):
+                heard_at = time.monotonic()
+                error = message.error()
+                if error is None:
+                    if message.partition() in unread:
+                        yield message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    unread.discard(message.partition() or 0)
+                else:
+                    raise no_answer(settings, KafkaException(error))
+            if time.monotonic() - heard_at > 3 * ANSWER_S:
+                raise CommandError(f"Kafka at {settings.bootstrap_servers} stopped answering while {topic.name} was read")
+
+
+def end_offsets(settings: Settings, topic: Topic) -> dict[int, int]:
+    with reader(settings) as consumer:
+        try:
+            return {each: consumer.get_watermark_offsets(TopicPartition(topic.name, each), ANSWER_S)[1] for each in topic.partitions}
+        except KafkaException as error:
+            raise no_answer(settings, error) from None
+
+
+class AllOrNothing:
+    """A producer whose messages become visible together, or not at all. Under the same `name` only the last one lives."""
+
+    def __init__(self, settings: Settings, topic: Topic, name: str | None = None):
+        self._settings = settings
+        self._topic = topic
+        self._refused: list[tuple[object, KafkaError]] = []
+        self._producer = Producer(
+            quiet_client(settings)
+            | {
+                "transactional.id": name or f"promo-assets-{uuid4()}",
+                "transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
+                "message.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
+                "message.max.bytes": str(BROKER_DECIDES_BYTES),
+                "partitioner": "murmur2_random",
+                "compression.type": "lz4",
+                "linger.ms": "5",
+            }
+        )
+        with self._as_error():
+            self._producer.init_transactions(ANSWER_S)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Raises `CommandError` where nothing of it was sent."""
+        with self._as_error():
+            self._producer.begin_transaction()
+            try:
+                yield
+                self._producer.commit_transaction(TRANSACTION_TIMEOUT_MS / 1000)
+            except BaseException:
+                with contextlib.suppress(KafkaException):
+                    self._producer.abort_transaction(5)
+                raise
+
+    def send(self, key: bytes | None, value: bytes | None, what: object) -> None:
+        """`what` names the message should Kafka refuse it."""
+
+        def note(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                self._refused.append((what, error))
+
+        while True:
+            try:
+                self._producer.produce(self._topic.name, value=value, key=key, on_delivery=note)
+                self._producer.poll(0)
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+
+    def commit_with(self, offsets: list[TopicPartition], consumer: Consumer) -> None:
+        """The consumer's group gets to these offsets if, and only if, the transaction takes place."""
+        self._producer.flush(TRANSACTION_TIMEOUT_MS / 1000)
+        self._producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), ANSWER_S)
+
+    @contextlib.contextmanager
+    def _as_error(self) -> Iterator[None]:
+        try:
+            yield
+        except KafkaException as error:
+            if self._refused:
+                what, refused = self._refused[0]
+                problem = f"{what} was refused by Kafka, so nothing was sent: {refused.str()}"
+                too_large = refused.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
+                raise (UserError if too_large else CommandError)(problem) from None
+            if error.args[0].code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
+                raise CommandError("another one has begun meanwhile and took over") from None
+            raise no_answer(self._settings, error) from None

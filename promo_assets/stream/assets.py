@@ -1,0 +1,205 @@
+"""The stream as Dagster sees it: its topics and tables as assets, and the op that hosts it.
+
+What belongs here: what each asset is, and how a run shows what the stream does. What does not: what the stream does
+(`query.py`), and when a run is started (`sensor.py`).
+"""
+
+import time
+
+import dagster as dg
+import psycopg
+from dagster_pyspark import LazyPySparkResource
+from psycopg.rows import dict_row
+
+from promo_assets.settings import Settings
+from promo_assets.stream.host import Hosted
+from promo_assets.stream.ledger import apply_ddl
+from promo_assets.stream.query import first_line
+from promo_assets.stream.turn import StreamError
+
+GROUP = "promo_stream"
+OWNERS = ["team:data-engineering"]
+LOOK_S = 0.5
+REPORT_S = 5
+
+_CAMPAIGN_TEXTS = {
+    "restaurant_id": "whose campaign it is",
+    "adv_campaign_id": "the campaign, within its restaurant",
+    "adv_campaign_content": "what the client is told",
+    "adv_campaign_owner": "who answers for the campaign",
+    "adv_campaign_owner_contact": "how to reach the owner",
+}
+_CAMPAIGN_TIMES = {
+    "adv_campaign_datetime_start": "active from here on, unix seconds UTC",
+    "adv_campaign_datetime_end": "no longer active from here on, unix seconds UTC",
+    "datetime_created": "when the campaign was made, unix seconds UTC",
+}
+
+
+def _schema(*columns: dg.TableColumn) -> dict[str, dg.TableSchema]:
+    return {"dagster/column_schema": dg.TableSchema(list(columns))}
+
+
+def _column(name: str, type_: str, description: str, nullable: bool = False) -> dg.TableColumn:
+    return dg.TableColumn(name, type_, description, constraints=dg.TableColumnConstraints(nullable=nullable))
+
+
+def _campaign(text: str, time_: str) -> list[dg.TableColumn]:
+    """A campaign's eight columns, by the names that texts and times go by there."""
+    return [_column(n, text, d) for n, d in _CAMPAIGN_TEXTS.items()] + [_column(n, time_, d) for n, d in _CAMPAIGN_TIMES.items()]
+
+
+promo_campaigns = dg.AssetSpec(
+    "promo_campaigns",
+    description="**Input topic.** A message is one time-limited promo campaign of a restaurant, as JSON. Others send it.",
+    group_name=GROUP,
+    kinds={"kafka", "json"},
+    owners=OWNERS,
+    metadata=_schema(*_campaign("string", "long")),
+)
+
+
+@dg.asset(group_name=GROUP, kinds={"postgres"}, owners=OWNERS, metadata=_schema(
+    _column("id", "serial4", "key"),
+    _column("client_id", "varchar", "the client"),
+    _column("restaurant_id", "varchar", "the client's favourite restaurant"),
+))  # fmt: skip
+def subscribers_restaurants(settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
+    """**Table.** A row is a client's favourite restaurant; the mobile backend writes it at any time, a repeated pair counts once.
+
+    Materializing makes the stream's tables where they are missing, changes none that is there, and counts.
+    """
+    try:
+        apply_ddl(settings.database_url)
+        with psycopg.connect(settings.database_url) as connection, connection.cursor(row_factory=dict_row) as cursor:
+            counts = cursor.execute(
+                """SELECT sum(pairs)::int8 AS rows, count(*) AS subscriptions, count(DISTINCT client_id) AS clients,
+                    count(DISTINCT restaurant_id) AS restaurants
+                FROM (SELECT client_id, restaurant_id, count(*) AS pairs FROM subscribers_restaurants GROUP BY 1, 2) AS subscription"""
+            ).fetchone()
+    except psycopg.Error as error:
+        raise dg.Failure(f"the tables are not to be had in Postgres: {first_line(error)}") from None
+    assert counts, "an aggregate has one row"
+    rows = counts.pop("rows") or 0
+    return dg.MaterializeResult(metadata={"dagster/row_count": rows, **counts})
+
+
+promo_notifications = dg.AssetSpec(
+    "promo_notifications",
+    deps=[promo_campaigns, subscribers_restaurants],
+    description="**Output topic.** A message is one campaign for one client, as JSON with the client as key: the push service reads it, "
+    "with `read_committed`. Header `notification_id`: the same for the same pair, always.",
+    group_name=GROUP,
+    kinds={"kafka", "json", "spark"},
+    owners=OWNERS,
+    metadata=_schema(
+        *_campaign("string", "long"),
+        _column("client_id", "string", "whom it is for"),
+        _column("trigger_datetime_created", "long", "when its micro-batch was triggered, unix seconds UTC"),
+    ),
+)
+
+subscribers_feedback = dg.AssetSpec(
+    "subscribers_feedback",
+    deps=[promo_campaigns, subscribers_restaurants],
+    description="**Table.** A row is one campaign for one client, committed before the same pair is published; "
+    "other services fill in the client's feedback later.",
+    group_name=GROUP,
+    kinds={"postgres", "spark"},
+    owners=OWNERS,
+    metadata=_schema(
+        _column("id", "serial4", "key"),
+        *_campaign("text", "int8"),
+        _column("client_id", "text", "whom it is for"),
+        _column("trigger_datetime_created", "int4", "when its micro-batch was triggered, unix seconds UTC"),
+        _column("feedback", "varchar", "what the client answered; the stream leaves it empty", nullable=True),
+    ),
+)
+
+promo_dead_letters = dg.AssetSpec(
+    "promo_dead_letters",
+    deps=[promo_campaigns],
+    description="**Dead-letter topic.** A message is a rejected input message, its key and value untouched; `promo-assets dead-letters` "
+    "lists them and sends them again. The columns below the value are headers.",
+    group_name=GROUP,
+    kinds={"kafka"},
+    owners=OWNERS,
+    metadata=_schema(
+        _column("key", "bytes", "as it came", nullable=True),
+        _column("value", "bytes", "as it came", nullable=True),
+        _column("reason", "string", "why it is no campaign, in words"),
+        _column("source_topic", "string", "the topic it came by"),
+        _column("source_partition", "int", "its partition there"),
+        _column("source_offset", "long", "its offset there"),
+    ),
+)
+
+STREAM_ASSETS = [promo_campaigns, subscribers_restaurants, subscribers_feedback, promo_notifications, promo_dead_letters]
+
+
+class _Report:
+    """Shows a hosted stream's figures on its assets' pages: where something moved, and every few seconds at most."""
+
+    def __init__(self, context: dg.OpExecutionContext, host: Hosted):
+        self._context = context
+        self._host = host
+        self._shown = host.figures.sums
+        self._moved_to = self._position()
+        self._shown_error: str | None = None
+        self._next = time.monotonic()
+
+    def show_when_due(self) -> None:
+        figures = self._host.figures
+        if figures.last_error != self._shown_error:
+            self._shown_error = figures.last_error
+            self._context.log.warning(f"a step is done again: {figures.last_error}" if figures.last_error else "it goes on")
+        if time.monotonic() >= self._next and self._position() != self._moved_to:
+            self._show(self._host.messages_behind())
+            self._next = time.monotonic() + REPORT_S
+
+    def show_last(self) -> None:
+        """Without the lag: asking a Kafka that is away would hold up the end."""
+        if self._position() != self._moved_to:
+            self._show(None)
+
+    def _position(self) -> tuple[int, ...]:
+        """What moves when a micro-batch is finished, part of a long one is delivered, or a campaign's waiting ends."""
+        return (self._host.figures.batches, self._host.figures.notifications, self._host.figures.waiting)
+
+    def _show(self, lag_messages: int | None) -> None:
+        figures, before = self._host.figures, self._shown
+        self._shown, self._moved_to = figures.sums, self._position()
+        shown = self._shown | figures.gauges | ({} if lag_messages is None else {"lag_messages": lag_messages})
+        self._materialized(promo_notifications, shown)
+        self._materialized(subscribers_feedback, shown)
+        if self._shown["rejected"] != before["rejected"]:
+            self._materialized(promo_dead_letters, {"rejected": self._shown["rejected"]})
+
+    def _materialized(self, asset: dg.AssetSpec, metadata: dict[str, int | float]) -> None:
+        self._context.log_event(dg.AssetMaterialization(asset.key, metadata=metadata))
+
+
+@dg.op
+def host_promo_stream(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings], pyspark: LazyPySparkResource) -> None:
+    """Runs the stream until it is terminated; its figures show on the pages of the output topic and of the feedback table."""
+    host = Hosted(settings, lambda: pyspark.spark_session, f"dagster run {context.run_id}")
+    report = _Report(context, host)
+    # The session and the query live in the host's thread: the main thread must stay free for the signal that a termination is.
+    host.start()
+    try:
+        while not host.ended.wait(LOOK_S):
+            report.show_when_due()
+    finally:
+        host.finish()
+        report.show_last()
+    if isinstance(host.error, StreamError):
+        raise dg.Failure(str(host.error)) from None
+    if host.error:
+        raise dg.Failure(f"the stream failed: {first_line(host.error)}") from host.error
+    raise dg.Failure("the stream ended, and nobody asked it to")
+
+
+@dg.job(tags={"dagster/priority": "10"})  # past waiting lake runs, which may be many
+def promo_stream() -> None:
+    """Campaigns in, notifications out, until terminated. The sensor keeps one run alive: to stop for good, turn the sensor off first."""
+    host_promo_stream()
