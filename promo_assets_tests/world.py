@@ -79,10 +79,10 @@ class World:
 
     def favour(self, pairs: Iterable[tuple[str, str]]) -> None:
         """(client_id, restaurant_id) become favourites."""
-        with psycopg.connect(self.postgres_url) as connection, connection.cursor() as cursor:
-            with cursor.copy("COPY subscribers_restaurants (client_id, restaurant_id) FROM STDIN") as copy:
-                for pair in pairs:
-                    copy.write_row(pair)
+        into = "COPY subscribers_restaurants (client_id, restaurant_id) FROM STDIN"
+        with psycopg.connect(self.postgres_url) as connection, connection.cursor().copy(into) as copy:
+            for pair in pairs:
+                copy.write_row(pair)
 
     def send(
         self, *values: bytes | dict | None, topic: str | None = None, partition: int | None = None, key: bytes | None = b"key"

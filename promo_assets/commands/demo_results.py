@@ -34,7 +34,7 @@ def count_rows(database_url: str, samples: list[Sample]) -> int:
 def states(database_url: str, run: str) -> dict[str, str]:
     """What the ledger says of this demo's campaigns, by adv_campaign_id."""
     with psycopg.connect(database_url) as connection:
-        query = "SELECT adv_campaign_id, state FROM promo.campaigns WHERE starts_with(adv_campaign_id, %s)"
+        query = "SELECT adv_campaign_id, state FROM promo_ledger.campaigns WHERE starts_with(adv_campaign_id, %s)"
         return dict(connection.execute(query, (run,)).fetchall())
 
 

@@ -34,10 +34,10 @@ DELIVERED_DDL = "pairs long"
 
 _FIELDS = sql.SQL(", ").join(map(sql.Identifier, FIELDS))
 _FEEDBACK = sql.SQL("COPY subscribers_feedback ({}, client_id, trigger_datetime_created) FROM STDIN").format(_FIELDS)
-_CAMPAIGNS = sql.SQL("SELECT unit_position, trigger_datetime_created, {} FROM promo.campaigns WHERE unit_id = %s").format(_FIELDS)
-_CHUNKS = "SELECT chunk FROM promo.audience WHERE (unit_id, lane) = (%s, %s) ORDER BY chunk"
-_PAIRS = "SELECT pairs FROM promo.audience WHERE (unit_id, lane, chunk) = (%s, %s, %s)"
-_MARK_STORED = "UPDATE promo.audience SET stored = true WHERE (unit_id, lane, chunk) = (%s, %s, %s) AND NOT stored"
+_CAMPAIGNS = sql.SQL("SELECT unit_position, trigger_datetime_created, {} FROM promo_ledger.campaigns WHERE unit_id = %s").format(_FIELDS)
+_CHUNKS = "SELECT chunk FROM promo_ledger.audience WHERE (unit_id, lane) = (%s, %s) ORDER BY chunk"
+_PAIRS = "SELECT pairs FROM promo_ledger.audience WHERE (unit_id, lane, chunk) = (%s, %s, %s)"
+_MARK_STORED = "UPDATE promo_ledger.audience SET stored = true WHERE (unit_id, lane, chunk) = (%s, %s, %s) AND NOT stored"
 _LIFT_SEQUENCE = "SELECT setval(pg_get_serial_sequence('subscribers_feedback', 'id'), max(id)) FROM subscribers_feedback"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"})
 _SPECIAL = re.compile(r"[\\\b\f\n\r\t\v]")
@@ -57,7 +57,7 @@ def freeze_audience(turn: Turn, unit_id: UUID) -> ArrowTask:
                 by_campaign = table.group_by("unit_position", use_threads=False).aggregate([("client_id", "list")])
                 noted = [[row["unit_position"], row["client_id_list"]] for row in by_campaign.to_pylist()]
                 cursor.execute(
-                    "INSERT INTO promo.audience (unit_id, lane, chunk, pairs) VALUES (%s, %s, %s, %s)",
+                    "INSERT INTO promo_ledger.audience (unit_id, lane, chunk, pairs) VALUES (%s, %s, %s, %s)",
                     (unit_id, lane, chunk, json.dumps(noted, ensure_ascii=False)),
                 )
                 pairs += table.num_rows

@@ -115,10 +115,15 @@ def _run_query(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint
             if host.figures.next_start is not None and host.figures.next_start <= time.time():
                 stream.wake()
     finally:
+        asked_to_stop = host.stop.is_set()
         host.stop.set()  # whatever the reason: nothing is tried again from here on
         query.stop()
-    if failure := query.exception():
+    if asked_to_stop:
+        return  # what was under way is begun again by the next run
+    if failure := stream.failure or query.exception():
         raise StreamError(f"the stream failed: {first_line(failure)}")
+    if not host.until_caught_up:
+        raise StreamError("Spark ended the stream without saying why")
 
 
 def prepare_database(settings: Settings) -> None:

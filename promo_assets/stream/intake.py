@@ -34,9 +34,9 @@ _OVERWRITTEN = _COLUMNS[3:]
 # The first message of a key decides. Within one unfinished batch that is the earliest, whichever partition's task comes first;
 # a batch that was never finished (its checkpoint is gone) decides nothing.
 _REGISTER = sql.SQL(
-    """INSERT INTO promo.campaigns AS known ({columns}) VALUES ({values})
+    """INSERT INTO promo_ledger.campaigns AS known ({columns}) VALUES ({values})
     ON CONFLICT (campaign_key) DO UPDATE SET ({overwritten}) = ROW ({excluded})
-    WHERE NOT EXISTS (SELECT FROM promo.batches b WHERE (b.query_id, b.batch_id) = (known.query_id, known.batch_id))
+    WHERE NOT EXISTS (SELECT FROM promo_ledger.batches b WHERE (b.query_id, b.batch_id) = (known.query_id, known.batch_id))
       AND ((known.query_id, known.batch_id) <> (excluded.query_id, excluded.batch_id)
            OR (excluded.source_at, excluded.source_partition, excluded.source_offset)
               < (known.source_at, known.source_partition, known.source_offset))"""

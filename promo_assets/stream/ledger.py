@@ -19,24 +19,24 @@ UNIT_CAMPAIGNS = 2_000
 UNIT_TEXT_BYTES = 16_000_000
 
 _DDL_LOCK = 7_210_113_001
-_UNFINISHED_UNIT = "SELECT unit_id, topic, lanes, frozen_at IS NOT NULL AS frozen FROM promo.units WHERE finished_at IS NULL"
+_UNFINISHED_UNIT = "SELECT unit_id, topic, lanes, frozen_at IS NOT NULL AS frozen FROM promo_ledger.units WHERE finished_at IS NULL"
 _NEW_UNIT = """
 WITH due AS (
     SELECT campaign_key, row_number() OVER arrived AS position, sum(text_bytes) OVER arrived AS text_bytes
     FROM (SELECT campaign_key, source_at, source_partition, source_offset,
                  octet_length(restaurant_id) + octet_length(adv_campaign_id) + octet_length(adv_campaign_content)
                  + octet_length(adv_campaign_owner) + octet_length(adv_campaign_owner_contact) AS text_bytes
-          FROM promo.campaigns c
-          WHERE state = 'due' AND EXISTS (SELECT FROM promo.batches b WHERE (b.query_id, b.batch_id) = (c.query_id, c.batch_id))
+          FROM promo_ledger.campaigns c
+          WHERE state = 'due' AND EXISTS (SELECT FROM promo_ledger.batches b WHERE (b.query_id, b.batch_id) = (c.query_id, c.batch_id))
           ORDER BY source_at, source_partition, source_offset LIMIT %(campaigns)s) oldest
     WINDOW arrived AS (ORDER BY source_at, source_partition, source_offset, campaign_key)),
 chosen AS (SELECT campaign_key, position FROM due WHERE position = 1 OR text_bytes <= %(text_bytes)s),
-unit AS (INSERT INTO promo.units (topic, lanes, campaigns)
+unit AS (INSERT INTO promo_ledger.units (topic, lanes, campaigns)
     SELECT %(topic)s, %(lanes)s, count(*) FROM chosen HAVING count(*) > 0 RETURNING unit_id, topic, lanes),
-members AS (UPDATE promo.campaigns c SET unit_id = unit.unit_id, unit_position = chosen.position, state = 'taken'
+members AS (UPDATE promo_ledger.campaigns c SET unit_id = unit.unit_id, unit_position = chosen.position, state = 'taken'
     FROM chosen, unit WHERE c.campaign_key = chosen.campaign_key)
 SELECT unit_id, topic, lanes, false AS frozen FROM unit"""
-_APPLIED = "SELECT to_regclass('promo.open_unit_followers') IS NOT NULL"
+_APPLIED = "SELECT to_regclass('promo_ledger.open_unit_followers') IS NOT NULL"
 
 
 def apply_ddl(database_url: str) -> None:
@@ -86,11 +86,11 @@ class Ledger:
         """Note that all of a micro-batch's messages are taken in: only now may its due campaigns be delivered."""
         with self._transaction() as cursor:
             cursor.execute(
-                """INSERT INTO promo.batches AS b (query_id, batch_id, messages, rejected, repeated, expired, waiting, due)
+                """INSERT INTO promo_ledger.batches AS b (query_id, batch_id, messages, rejected, repeated, expired, waiting, due)
                 SELECT %(query)s, %(batch)s, %(messages)s, %(rejected)s, %(messages)s - %(rejected)s - count(*),
                        count(*) FILTER (WHERE state = 'expired'), count(*) FILTER (WHERE state = 'waiting'),
                        count(*) FILTER (WHERE state = 'due')
-                FROM promo.campaigns WHERE (query_id, batch_id) = (%(query)s, %(batch)s)
+                FROM promo_ledger.campaigns WHERE (query_id, batch_id) = (%(query)s, %(batch)s)
                 ON CONFLICT DO NOTHING RETURNING messages, rejected, repeated, expired, waiting, due""",
                 {"query": query_id, "batch": batch_id, "messages": messages, "rejected": rejected},
             )
@@ -102,10 +102,10 @@ class Ledger:
         with self._transaction() as cursor:
             cursor.execute(
                 """WITH woken AS (
-                    UPDATE promo.campaigns SET trigger_datetime_created = %(time)s,
+                    UPDATE promo_ledger.campaigns SET trigger_datetime_created = %(time)s,
                         state = CASE WHEN adv_campaign_datetime_end > %(time)s THEN 'due' ELSE 'expired' END
                     WHERE state = 'waiting' AND adv_campaign_datetime_start <= %(time)s
-                      AND (query_id, batch_id) IN (SELECT query_id, batch_id FROM promo.batches)
+                      AND (query_id, batch_id) IN (SELECT query_id, batch_id FROM promo_ledger.batches)
                     RETURNING state)
                 SELECT count(*) FILTER (WHERE state = 'expired'), count(*) FILTER (WHERE state = 'due') FROM woken""",
                 {"time": time},
@@ -117,7 +117,7 @@ class Ledger:
         """How many campaigns wait for their start, and the unix time of the next start."""
         with database(self._database_url) as connection:
             row = connection.execute(
-                "SELECT count(*), min(adv_campaign_datetime_start) FROM promo.campaigns WHERE state = 'waiting'"
+                "SELECT count(*), min(adv_campaign_datetime_start) FROM promo_ledger.campaigns WHERE state = 'waiting'"
             ).fetchone()
         return row or (0, None)
 
@@ -126,28 +126,30 @@ class Ledger:
         with self._transaction() as cursor, cursor.connection.cursor(row_factory=class_row(Unit)) as units:
             unit = units.execute(_UNFINISHED_UNIT).fetchone()
             if unit and not unit.frozen:  # nothing of it was sent: it starts over, with as many lanes as there are now
-                cursor.execute("DELETE FROM promo.audience WHERE unit_id = %s", (unit.unit_id,))
-                cursor.execute("UPDATE promo.units SET lanes = %s, topic = %s WHERE unit_id = %s", (lanes, topic, unit.unit_id))
+                cursor.execute("DELETE FROM promo_ledger.audience WHERE unit_id = %s", (unit.unit_id,))
+                cursor.execute("UPDATE promo_ledger.units SET lanes = %s, topic = %s WHERE unit_id = %s", (lanes, topic, unit.unit_id))
                 return Unit(unit.unit_id, topic, lanes, frozen=False)
             bounds = {"campaigns": UNIT_CAMPAIGNS, "text_bytes": UNIT_TEXT_BYTES}
             return unit or units.execute(_NEW_UNIT, {"topic": topic, "lanes": lanes, **bounds}).fetchone()
 
     def unit_restaurants(self, unit: Unit) -> list[tuple[int, str]]:
         """(unit_position, restaurant_id) of each campaign of the unit."""
-        query = "SELECT unit_position, restaurant_id FROM promo.campaigns WHERE unit_id = %s ORDER BY 1"
+        query = "SELECT unit_position, restaurant_id FROM promo_ledger.campaigns WHERE unit_id = %s ORDER BY 1"
         with database(self._database_url) as connection:
             return connection.execute(query, (unit.unit_id,)).fetchall()
 
     def freeze(self, unit: Unit, pairs: int) -> None:
         """From now on the unit's audience is what was noted of it, whatever becomes of the favourites."""
         with self._transaction() as cursor:
-            cursor.execute("UPDATE promo.units SET frozen_at = clock_timestamp(), pairs = %s WHERE unit_id = %s", (pairs, unit.unit_id))
+            cursor.execute(
+                "UPDATE promo_ledger.units SET frozen_at = clock_timestamp(), pairs = %s WHERE unit_id = %s", (pairs, unit.unit_id)
+            )
 
     def finish_unit(self, unit: Unit) -> None:
         """Both sinks have all of the unit."""
         with self._transaction() as cursor:
-            cursor.execute("UPDATE promo.units SET finished_at = clock_timestamp() WHERE unit_id = %s", (unit.unit_id,))
-            cursor.execute("DELETE FROM promo.audience WHERE unit_id = %s", (unit.unit_id,))
+            cursor.execute("UPDATE promo_ledger.units SET finished_at = clock_timestamp() WHERE unit_id = %s", (unit.unit_id,))
+            cursor.execute("DELETE FROM promo_ledger.audience WHERE unit_id = %s", (unit.unit_id,))
 
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Cursor]:
@@ -163,6 +165,6 @@ class TakenOver(Exception):
 def fenced(connection: psycopg.Connection, epoch: int) -> Iterator[psycopg.Cursor]:
     """A transaction of the run whose turn `epoch` is: a new run's turn waits for its end; raises `TakenOver` where it has come."""
     with connection.transaction(), connection.cursor() as cursor:
-        if cursor.execute("SELECT FROM promo.stream WHERE epoch = %s FOR SHARE", (epoch,)).fetchone() is None:
+        if cursor.execute("SELECT FROM promo_ledger.stream WHERE epoch = %s FOR SHARE", (epoch,)).fetchone() is None:
             raise TakenOver("another run of the promo stream has taken over")
         yield cursor

@@ -5,6 +5,7 @@ What belongs here: the order of the steps, and when they are done again. What do
 """
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -44,6 +45,7 @@ class PromoStream:
         self._followers = read_open_unit_followers(self._spark, settings, lanes)
         self._one_at_a_time = threading.Lock()
         self.figures = Figures()
+        self.failure: Exception | None = None
         self._spark.conf.set("spark.sql.adaptive.enabled", "false")  # no shuffles to adapt
         self._spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "5000")
 
@@ -68,7 +70,11 @@ class PromoStream:
             self.figures.count_batch(batch, last_message_at=max((row["last_message_at"] for row in taken_in), default=0))
             self._deliver_due()
 
-        self._persist(handle)
+        try:
+            self._persist(handle)
+        except Exception as error:
+            self.failure = error  # Spark may lose it on its way out (a StackOverflowError in its own error handling)
+            raise
         self.figures.batch_took(time.monotonic() - started)
 
     def wake(self) -> None:
@@ -122,8 +128,9 @@ class PromoStream:
 
 
 def first_line(error: BaseException | None) -> str:
-    """What an error says, without the stack that Spark puts around it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(("at ", "File ", "Traceback", "[", "...", "~", "^"))]
-    causes = [line for line in told if "Error" in line.split(":")[0] or "Exception" in line.split(":")[0]]
-    return (causes or told or lines or [type(error).__name__])[-1 if causes else 0][:300]
+    """What an error says, in one line, without the stacks that Spark puts around it."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if any("Traceback (most recent call last)" in line for line in lines):
+        # A Python worker's error comes with its traceback; its last line that is not indented names it.
+        lines = [line for line in lines if re.match(r"[A-Za-z_][\w.]*: ", line)][-1:] or lines
+    return (lines or [type(error).__name__])[0].strip()[:300]

@@ -43,7 +43,7 @@ def read_open_unit_followers(spark: SparkSession, settings: Settings, lanes: int
     """(restaurant_id, client_id), once each, of the open unit's restaurants; one partition a lane. Lazy: each action asks anew."""
     url, properties = _jdbc(settings.database_url)
     of_lane = [f"(hashtext(client_id) & 2147483647) % {lanes:d} = {lane:d}" for lane in range(lanes)]
-    return spark.read.jdbc(url, "promo.open_unit_followers", predicates=of_lane, properties=properties)
+    return spark.read.jdbc(url, "promo_ledger.open_unit_followers", predicates=of_lane, properties=properties)
 
 
 def _jdbc(database_url: str) -> tuple[str, dict[str, str]]:

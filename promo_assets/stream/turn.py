@@ -39,7 +39,7 @@ def read_heartbeat(connection: psycopg.Connection) -> Heartbeat:
     row = connection.execute(
         """SELECT holder, started_at, beat_at, last_error, EXISTS (SELECT FROM pg_locks
             WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-              AND (classid::int8 << 32) + objid::int8 = %s AND granted) FROM promo.heartbeat""",
+              AND (classid::int8 << 32) + objid::int8 = %s AND granted) FROM promo_ledger.heartbeat""",
         (LOCK,),
     ).fetchone()
     return Heartbeat(*row) if row else Heartbeat(None, None, None, None, False)
@@ -59,11 +59,11 @@ class Turn:
             if not self._lock(WAIT_S):
                 raise StreamError(_who_runs(self._connection))
             row = self._connection.execute(
-                "UPDATE promo.stream SET epoch = epoch + 1, holder = %s RETURNING epoch, ledger_id::text", (holder,)
+                "UPDATE promo_ledger.stream SET epoch = epoch + 1, holder = %s RETURNING epoch, ledger_id::text", (holder,)
             ).fetchone()
-            assert row, "promo.stream has its row"
+            assert row, "promo_ledger.stream has its row"
             self.epoch, self.ledger_id = row
-            self._connection.execute("UPDATE promo.heartbeat SET started_at = clock_timestamp(), last_error = NULL")
+            self._connection.execute("UPDATE promo_ledger.heartbeat SET started_at = clock_timestamp(), last_error = NULL")
             self._beat()
         except BaseException:
             self._connection.close()
@@ -82,7 +82,7 @@ class Turn:
 
     def _beat(self) -> None:
         self._connection.execute(
-            "UPDATE promo.heartbeat SET holder = %s, beat_at = clock_timestamp(), last_error = coalesce(%s, last_error)",
+            "UPDATE promo_ledger.heartbeat SET holder = %s, beat_at = clock_timestamp(), last_error = coalesce(%s, last_error)",
             (self._holder, self.last_error),
         )
 
@@ -103,7 +103,7 @@ class Turn:
     def _regain(self) -> None:
         self._connection.close()
         self._connection = connect(self._database_url, "promo stream, turn")
-        row = self._connection.execute("SELECT epoch FROM promo.stream").fetchone()
+        row = self._connection.execute("SELECT epoch FROM promo_ledger.stream").fetchone()
         if row != (self.epoch,) or not self._lock(WAIT_S):
             raise TakenOver("another run of the promo stream has taken over while Postgres was out of reach")
 

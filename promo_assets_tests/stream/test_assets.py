@@ -79,7 +79,7 @@ def counts_of(result: dg.ExecuteInProcessResult) -> dict[str, object]:
 
 
 def test_materializing_the_subscribers_makes_the_tables_keeps_rows_and_counts(world: World) -> None:
-    world.execute("DROP SCHEMA promo CASCADE; DROP TABLE subscribers_restaurants, subscribers_feedback")
+    world.execute("DROP SCHEMA promo_ledger CASCADE; DROP TABLE subscribers_restaurants, subscribers_feedback")
     empty = dg.materialize([subscribers_restaurants], resources={"settings": world.settings})
     assert counts_of(empty) == {"dagster/row_count": 0, "subscriptions": 0, "clients": 0, "restaurants": 0}
     world.favour([("anna", "r1"), ("anna", "r1"), ("anna", "r2"), ("boris", "r1")])

@@ -180,10 +180,10 @@ def test_decide(runs: list[Run], heartbeat: Heartbeat, missing: Missing | None, 
     assert decide(runs, heartbeat, missing, NOW) == expected
 
 
-def look(settings: Settings, instance: dg.DagsterInstance) -> SensorExecutionData:
+def look(settings: Settings, instance: dg.DagsterInstance, cursor: str | None = None) -> SensorExecutionData:
     definitions = build_definitions(settings)
     repository = definitions.get_repository_def()
-    context = dg.build_sensor_context(instance=instance, repository_def=repository, resources={"settings": settings})
+    context = dg.build_sensor_context(instance=instance, repository_def=repository, cursor=cursor, resources={"settings": settings})
     return definitions.resolve_sensor_def("promo_stream_keeper").evaluate_tick(context)
 
 
@@ -207,7 +207,13 @@ def test_without_its_topics_the_keeper_says_so_and_starts_nothing(world: World) 
 
 
 def test_each_look_starts_a_run_of_its_own_while_none_is_there(world: World) -> None:
-    world.execute("DROP SCHEMA promo CASCADE")  # a database that the stream has never seen
+    world.execute("DROP SCHEMA promo_ledger CASCADE")  # a database that the stream has never seen
     with dg.DagsterInstance.ephemeral() as instance:
         requests = [look(world.settings, instance).run_requests for _ in range(2)]
     assert [[request.run_key for request in of_tick or []] for of_tick in requests] == [[None], [None]]
+
+
+def test_a_run_that_was_missing_once_is_forgotten(world: World) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        tick = look(world.settings, instance, cursor='{"run_id": "a", "since": 1.0}')
+    assert tick.cursor == "null"  # an empty one would leave the former in place

@@ -120,9 +120,11 @@ def test_a_waiting_campaign_is_sent_at_its_start_by_a_later_run_and_an_ended_one
     assert catch_up(world).figures.waiting == 2
     start = int(time.time()) + 4  # instead of waiting a day: the clock is set forward for both
     times = {"adv_campaign_datetime_start": start, "adv_campaign_datetime_end": start + 3_600}
-    world.execute("UPDATE promo.campaigns SET (adv_campaign_datetime_start, adv_campaign_datetime_end) = (%s, %s)", (*times.values(),))
     world.execute(
-        "UPDATE promo.campaigns SET (adv_campaign_datetime_start, adv_campaign_datetime_end) = (5, 6) WHERE adv_campaign_id = 'missed'"
+        "UPDATE promo_ledger.campaigns SET (adv_campaign_datetime_start, adv_campaign_datetime_end) = (%s, %s)", (*times.values(),)
+    )
+    world.execute(
+        "UPDATE promo_ledger.campaigns SET (adv_campaign_datetime_start, adv_campaign_datetime_end) = (5, 6) WHERE adv_campaign_id = 'missed'"
     )
     world.favour([("late", "r")])  # before the first batch that sends it: counts
     host = Hosted(world.settings, lambda: spark, "test")
@@ -250,6 +252,36 @@ def test_a_second_stream_writes_nothing_and_says_who_runs(world: World, spark, m
         with pytest.raises(StreamError, match=r"another promo stream is running \(the first one since .*Nothing was written"):
             run_stream(Hosted(world.settings, lambda: spark, "the second one", until_caught_up=True))
         assert (world.rows(), world.messages(), world.dead_letters()) == ([], [], [])
+
+
+def test_what_cannot_be_done_fails_in_one_line_and_is_done_by_the_next_run(world: World, spark, catch_up, monkeypatch) -> None:
+    monkeypatch.setattr("promo_assets.stream.query.RETRY_FOR_S", 2)
+    world.favour([("c", "r")])
+    world.send(campaign("r", "x", SOON, LATER), b"broken")
+    world.execute("ALTER TABLE subscribers_feedback RENAME TO elsewhere")
+    with pytest.raises(StreamError, match=r'^the stream failed: .*relation "subscribers_feedback" does not exist$'):
+        run_stream(Hosted(world.settings, lambda: spark, "test"))
+    world.execute("ALTER TABLE elsewhere RENAME TO subscribers_feedback")
+    catch_up(world)
+    assert problems(world, [campaign("r", "x", SOON, LATER)], [{("c", "r")}]) == []
+    assert [letter.value() for letter in world.dead_letters()] == [b"broken"]
+
+
+def test_a_stream_stopped_in_the_middle_of_a_batch_ends_in_seconds_and_loses_nothing(world: World, spark, catch_up) -> None:
+    favourites = {(f"client-{number}", "r") for number in range(60_000)}
+    world.favour(sorted(favourites))
+    campaigns = [campaign("r", name, SOON, LATER) for name in "abc"]
+    world.send(*campaigns)
+    host = Hosted(world.settings, lambda: spark, "test")
+    host.start()
+    wait_for(lambda: world.execute("SELECT 1 FROM subscribers_feedback LIMIT 1"), "the first chunk's rows", seconds=40)
+    began = time.monotonic()
+    host.finish()
+    assert time.monotonic() - began < 8
+    assert (host.ended.is_set(), host.error) == (True, None)
+    assert len(world.rows()) < 180_000
+    catch_up(world)
+    assert problems(world, campaigns, [favourites]) == []
 
 
 def wait_for(condition, what: str, seconds: float) -> None:
