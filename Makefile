@@ -22,7 +22,7 @@ test: setup ## all tests but the long ones
 	@.venv/bin/pytest $(ARGS)
 
 test-faults: setup ## processes are killed, over and over
-	@.venv/bin/pytest promo_assets_tests/faults --repeat=5 $(ARGS)
+	@.venv/bin/pytest promo_assets_tests/faults/test_kill.py --repeat=5 $(ARGS)
 
 check: setup ## style, types, and who may import whom
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/basedpyright && .venv/bin/lint-imports

@@ -106,7 +106,7 @@ def print_results(rates: dict[str, list[float]], delays: dict[str, list[float]])
 
 
 def fill_favourites(settings: Settings, first: int, last: int) -> None:
-    """Favourite n is client n/10000's of restaurant n%10000; the first million is 100 followers a restaurant, the rest other restaurants'."""
+    """Favourite n is client n/10000's of restaurant n%10000; the first million has 100 followers a restaurant."""
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
         connection.execute(
             """INSERT INTO subscribers_restaurants (client_id, restaurant_id)
@@ -186,7 +186,7 @@ class Contestant:
         """Both sinks really have what was said."""
         table = "subscribers_feedback" if self.name == "ours" else f"{self.name}_feedback"
         with psycopg.connect(settings.database_url) as connection:
-            counted = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
+            counted = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
         reader = Consumer(
             settings.kafka_client() | {"group.id": "check", "isolation.level": "read_committed", "enable.partition.eof": "true"}
         )

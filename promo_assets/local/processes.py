@@ -4,6 +4,7 @@ A record file holds the pid, when that process was created, and an argument only
 belong to another program by now.
 """
 
+import contextlib
 import json
 import os
 import pwd
@@ -137,10 +138,8 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        pass
 
 
 def is_free(port: int) -> bool:

@@ -47,6 +47,9 @@ class PromoStream:
         self.figures = Figures()
         self.failure: Exception | None = None
         self._spark.conf.set("spark.sql.adaptive.enabled", "false")  # no shuffles to adapt
+        # Each batch's literals are new, so generated code would be compiled anew: a fifth of the JVM's time, for nothing.
+        self._spark.conf.set("spark.sql.codegen.wholeStage", "false")
+        self._spark.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
         self._spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "5000")
 
     def start(self, checkpoint: str, until_caught_up: bool) -> StreamingQuery:

@@ -1,6 +1,7 @@
 """Edge: what the stream must know of its Kafka topics before it starts, and how far behind it is."""
 
 from dataclasses import dataclass
+from typing import cast
 
 from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, OffsetSpec, ResourceType
@@ -71,8 +72,7 @@ def end_offsets(settings: Settings) -> dict[int, int]:
     """The input topic's end offset by partition."""
     admin = AdminClient(quiet_client(settings))
     partitions = admin.describe_topics(TopicCollection([settings.topic_in]))[settings.topic_in].result().partitions
-    latest = OffsetSpec.latest()
-    assert latest is not None
+    latest = cast(OffsetSpec, OffsetSpec.latest())
     wanted = {TopicPartition(settings.topic_in, partition.id): latest for partition in partitions}
     return {found.partition: future.result().offset for found, future in admin.list_offsets(wanted, request_timeout=ANSWER_S).items()}
 

@@ -124,7 +124,8 @@ def test_a_waiting_campaign_is_sent_at_its_start_by_a_later_run_and_an_ended_one
         "UPDATE promo_ledger.campaigns SET (adv_campaign_datetime_start, adv_campaign_datetime_end) = (%s, %s)", (*times.values(),)
     )
     world.execute(
-        "UPDATE promo_ledger.campaigns SET (adv_campaign_datetime_start, adv_campaign_datetime_end) = (5, 6) WHERE adv_campaign_id = 'missed'"
+        "UPDATE promo_ledger.campaigns SET (adv_campaign_datetime_start, adv_campaign_datetime_end) = (5, 6)"
+        " WHERE adv_campaign_id = 'missed'"
     )
     world.favour([("late", "r")])  # before the first batch that sends it: counts
     host = Hosted(world.settings, lambda: spark, "test")
