@@ -50,7 +50,9 @@ class PromoStream:
         # Each batch's literals are new, so generated code would be compiled anew: a fifth of the JVM's time, for nothing.
         self._spark.conf.set("spark.sql.codegen.wholeStage", "false")
         self._spark.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+        # What a Python worker holds at once: messages may be a megabyte each.
         self._spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "5000")
+        self._spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(8 * 1024 * 1024))
 
     def start(self, checkpoint: str, until_caught_up: bool) -> StreamingQuery:
         """Start reading; with `until_caught_up` the query ends by itself behind the last message that is there now."""
