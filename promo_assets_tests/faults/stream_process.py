@@ -1,5 +1,6 @@
 """The stream as a process of its own, to be killed."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -35,10 +36,6 @@ class StreamProcess:
     def wait_until_killed(self, seconds: float = 90) -> None:
         assert self.process.wait(seconds) == -signal.SIGKILL, f"was not killed at its point:\n{self.tail()}"
 
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
     def end(self) -> None:
         """However it stands, nothing of it is left."""
         members = [process for process in psutil.process_iter() if _session(process) == self.process.pid]
@@ -52,8 +49,6 @@ class StreamProcess:
 
 
 def _session(process: psutil.Process) -> int | None:
-    import os
-
     try:
         return os.getsid(process.pid)
     except (ProcessLookupError, PermissionError):

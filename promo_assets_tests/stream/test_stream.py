@@ -9,6 +9,7 @@ import pytest
 from promo_assets.stream.host import Hosted, run_stream
 from promo_assets.stream.turn import StreamError, take_turn
 from promo_assets_tests.expectation import campaign, problems
+from promo_assets_tests.faults.stream_process import wait_for
 from promo_assets_tests.world import World
 
 NOW = int(time.time())
@@ -283,12 +284,3 @@ def test_a_stream_stopped_in_the_middle_of_a_batch_ends_in_seconds_and_loses_not
     assert len(world.rows()) < 180_000
     catch_up(world)
     assert problems(world, campaigns, [favourites]) == []
-
-
-def wait_for(condition, what: str, seconds: float) -> None:
-    from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
-
-    try:
-        Retrying(retry=retry_if_result(lambda held: not held), wait=wait_fixed(0.2), stop=stop_after_delay(seconds))(condition)
-    except RetryError:
-        pytest.fail(f"not seen within {seconds} s: {what}")
