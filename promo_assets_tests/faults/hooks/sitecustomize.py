@@ -55,14 +55,14 @@ def _around(owner: object, name: str, before: str = "", after: str = "") -> None
 
 
 def _query(module) -> None:
-    start = module.PromoStream.start
+    make = module.PromoStream.__init__
 
-    def noted_start(*arguments, **named):
+    def noted_make(*arguments, **named):
         with open(MARK + ".driver", "w") as file:
             file.write(str(os.getpid()))
-        return start(*arguments, **named)
+        make(*arguments, **named)
 
-    module.PromoStream.start = noted_start
+    module.PromoStream.__init__ = noted_make
     _around(module.PromoStream, "handle_batch", before="offsets logged", after="before the commit log")
 
 
