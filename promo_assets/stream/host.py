@@ -2,10 +2,12 @@
 
 import json
 import logging
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psycopg
 from confluent_kafka import KafkaException
@@ -25,6 +27,7 @@ from promo_assets.stream.writer import Turn, connect
 
 LOOK_S = 0.2
 STOP_S = 8
+CHECKPOINT_ROOM_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +100,7 @@ def run_stream(host: Hosted) -> None:
         stream.figures = host.figures
         # Each input topic has a checkpoint of its own, by the topic's id: one made anew under the same name is read from its start.
         checkpoint = f"{settings.checkpoint_root.rstrip('/')}/{settings.topic_in}-{topics.in_id}"
+        check_room(checkpoint)
         try:
             _run_query(host, stream, held, checkpoint)
         except PySparkException as error:
@@ -124,6 +128,20 @@ def _run_query(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint
         raise StreamError(f"the stream failed: {first_line(failure)}")
     if not host.until_caught_up:
         raise StreamError("Spark ended the stream without saying why")
+
+
+def check_room(checkpoint: str) -> None:
+    """A local checkpoint can be written: on a full disk Spark's own attempt takes the JVM's gateway with it, and tells nothing."""
+    scheme, _, rest = checkpoint.rpartition("://") if "://" in checkpoint else ("", "", checkpoint.removeprefix("file:"))
+    if scheme not in ("", "file"):
+        return
+    folder = Path(rest)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"x" * CHECKPOINT_ROOM_BYTES)
+    except OSError as error:
+        raise StreamError(f"the checkpoint {folder} cannot be written: {error.strerror}") from None
 
 
 def prepare_database(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """The stream as a process of its own, to be killed."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -40,7 +41,8 @@ class StreamProcess:
         """However it stands, nothing of it is left."""
         members = [process for process in psutil.process_iter() if _session(process) == self.process.pid]
         for process in members:
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # the dead stream takes its children along
+                process.kill()
         psutil.wait_procs(members, 20)
         self.process.wait(20)
 
