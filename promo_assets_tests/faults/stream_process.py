@@ -39,15 +39,20 @@ class StreamProcess:
 
     def end(self) -> None:
         """However it stands, nothing of it is left."""
-        members = [process for process in psutil.process_iter() if _session(process) == self.process.pid]
-        for process in members:
-            with contextlib.suppress(psutil.NoSuchProcess):  # the dead stream takes its children along
-                process.kill()
-        psutil.wait_procs(members, 20)
+        kill_all([process for process in psutil.process_iter() if _session(process) == self.process.pid])
         self.process.wait(20)
 
     def tail(self) -> str:
         return self.log.read_text(errors="replace")[-3_000:]
+
+
+def kill_all(processes: list[psutil.Process]) -> None:
+    """kill -9, as if the power were cut: they are all stopped first, so that none sees another's end."""
+    for act in (psutil.Process.suspend, psutil.Process.kill):
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended by itself
+                act(process)
+    psutil.wait_procs(processes, 20)
 
 
 def _session(process: psutil.Process) -> int | None:

@@ -22,7 +22,7 @@ from dagster import DagsterRunStatus as Status
 from promo_assets.settings import PROJECT_ROOT
 from promo_assets.stream.turn import read_heartbeat
 from promo_assets_tests.expectation import campaign, problems
-from promo_assets_tests.faults.stream_process import wait_for
+from promo_assets_tests.faults.stream_process import kill_all, wait_for
 from promo_assets_tests.world import World
 
 TERMINATE = """mutation ($run: String!) { terminateRun(runId: $run) { __typename ... on PythonError { message } } }"""
@@ -61,11 +61,7 @@ class DagsterDev:
 
     def kill_everything(self) -> None:
         """As if the machine had lost its power: nobody can note anything any more."""
-        for process in (members := self.members()):
-            process.suspend()
-        for process in members:
-            process.kill()
-        psutil.wait_procs(members, 20)
+        kill_all(self.members())
         self.process.wait(20)
 
     def interrupt(self) -> None:
@@ -74,9 +70,7 @@ class DagsterDev:
         self.process.wait(30)
 
     def end(self) -> None:
-        for process in (members := self.members()):
-            process.kill()
-        psutil.wait_procs(members, 20)
+        kill_all(self.members())
         self.process.wait(20)
 
     def runs(self) -> list[dg.DagsterRun]:

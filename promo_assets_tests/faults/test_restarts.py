@@ -7,7 +7,7 @@ import pytest
 
 from promo_assets.local import services as local_services
 from promo_assets_tests.expectation import campaign
-from promo_assets_tests.faults.stream_process import StreamProcess, wait_for
+from promo_assets_tests.faults.stream_process import StreamProcess, kill_all, wait_for
 from promo_assets_tests.faults.test_kill import NOW, Load
 from promo_assets_tests.world import World
 
@@ -16,10 +16,7 @@ def _kill_listener(port: int) -> None:
     """kill -9 of the service that listens on a port, and of its children."""
     found = [c.pid for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port]
     service = psutil.Process(found[0])
-    processes = [service, *service.children(recursive=True)]
-    for process in processes:
-        process.kill()
-    psutil.wait_procs(processes, 20)
+    kill_all([service, *service.children(recursive=True)])
 
 
 @pytest.mark.timeout(400)
