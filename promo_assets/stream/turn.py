@@ -103,8 +103,8 @@ class Turn:
     def _regain(self) -> None:
         self._connection.close()
         self._connection = connect(self._database_url, "promo stream, turn")
-        row = self._connection.execute("SELECT epoch FROM promo_ledger.stream").fetchone()
-        if row != (self.epoch,) or not self._lock(WAIT_S):
+        locked = self._lock(WAIT_S)  # first: with the lock held no other run can begin a turn
+        if not locked or self._connection.execute("SELECT epoch FROM promo_ledger.stream").fetchone() != (self.epoch,):
             raise TakenOver("another run of the promo stream has taken over while Postgres was out of reach")
 
     def release(self) -> None:
