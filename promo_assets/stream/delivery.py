@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from json.encoder import encode_basestring
 from uuid import UUID
 
 import psycopg
@@ -23,7 +22,7 @@ from psycopg.errors import UniqueViolation
 from pyspark import TaskContext
 
 from promo_assets.stream.ledger import Unit, fenced
-from promo_assets.stream.messages import FIELDS, Campaign, NotificationTemplate
+from promo_assets.stream.messages import FIELDS, Campaign, NotificationTemplate, client_json
 from promo_assets.stream.writer import TransactionalProducer, Turn, database
 
 CHUNK_PAIRS = 25_000
@@ -139,9 +138,9 @@ def publish_chunk(producer: TransactionalProducer, chunk: Chunk, campaigns: Camp
         for position, clients in chunk.pairs:
             notification = NotificationTemplate(*campaigns[position])
             for client_id in clients:
-                client_json = encode_basestring(client_id).encode()
-                headers: Headers = {"notification_id": notification.notification_id(client_json)}
-                producer.produce(topic, client_id.encode(), notification.value(client_json), headers)
+                encoded = client_json(client_id)
+                headers: Headers = {"notification_id": notification.notification_id(encoded)}
+                producer.produce(topic, client_id.encode(), notification.value(encoded), headers)
 
 
 def _is_published(progress: TopicPartition, chunk: Chunk) -> bool:

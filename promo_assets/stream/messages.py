@@ -6,6 +6,7 @@ The rules are checked in Python, not with Spark's `from_json`, because the same 
 
 import hashlib
 import json
+from json.encoder import encode_basestring
 from typing import NamedTuple, NoReturn
 
 LATEST_TIME = 253_402_300_799  # 9999-12-31T23:59:59Z
@@ -133,8 +134,8 @@ class NotificationTemplate:
 
 
 def client_json(client_id: str) -> bytes:
-    """A client's id as a JSON string, UTF-8."""
-    return _json(client_id)
+    """A client's id as a JSON string, UTF-8: what `_json` gives, without making an encoder for each notification."""
+    return encode_basestring(client_id).encode()
 
 
 def _json(value: object) -> bytes:

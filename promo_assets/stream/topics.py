@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import cast
 
-from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, OffsetSpec, ResourceType
 
 from promo_assets.settings import Settings
@@ -75,11 +75,3 @@ def end_offsets(settings: Settings) -> dict[int, int]:
     latest = cast(OffsetSpec, OffsetSpec.latest())
     wanted = {TopicPartition(settings.topic_in, partition.id): latest for partition in partitions}
     return {found.partition: future.result().offset for found, future in admin.list_offsets(wanted, request_timeout=ANSWER_S).items()}
-
-
-def read_committed_consumer(settings: Settings, group: str = "promo-assets-reader") -> Consumer:
-    """A consumer from the earliest message on that sees finished transactions only and commits nothing."""
-    return Consumer(
-        quiet_client(settings)
-        | {"group.id": group, "isolation.level": "read_committed", "auto.offset.reset": "earliest", "enable.auto.commit": "false"}
-    )
