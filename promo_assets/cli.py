@@ -25,10 +25,12 @@ stream = typer.Typer(no_args_is_help=True, help="The stream without Dagster.")
 campaigns = typer.Typer(no_args_is_help=True, help="What restaurants publish.")
 notifications = typer.Typer(no_args_is_help=True, help="What clients get.")
 dead_letters = typer.Typer(no_args_is_help=True, help="What was no campaign.")
+lake = typer.Typer(no_args_is_help=True, help="The lake of the messenger's events.")
 app.add_typer(stream, name="stream")
 app.add_typer(campaigns, name="campaigns")
 app.add_typer(notifications, name="notifications")
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(lake, name="lake")
 
 
 @app.callback()
@@ -148,6 +150,28 @@ def dead_letters_replay(
     from promo_assets.commands.replay import replay_dead_letters
 
     replay_dead_letters(ids or [])
+
+
+@lake.command("sample")
+def lake_sample(
+    days: Annotated[int, typer.Option("--days", min=1, max=3660, help="How many days.")] = 28,
+    events_per_day: Annotated[int, typer.Option("--events-per-day", min=1, max=100_000_000, help="How many events each.")] = 100_000,
+    last_day: Annotated[
+        str | None, typer.Option("--last-day", metavar="YYYY-MM-DD", help="The last of the days.", show_default="yesterday, UTC")
+    ] = None,
+    users: Annotated[int, typer.Option("--users", min=1, max=5_000_000, help="How many people there are.")] = 20_000,
+    channels: Annotated[int, typer.Option("--channels", min=1, max=1_000_000, help="How many channels; the first are popular.")] = 2_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another number makes other people and other events.")] = 1,
+) -> None:
+    """Write made-up RAW events into the lake at PROMO_LAKE_ROOT: the same numbers make the same days.
+
+    A day of an earlier sample is replaced; where a day holds anything else, nothing is written. Some events are broken,
+    as in life: 1 in 200.
+    """
+    from promo_assets.commands.lake import write_sample
+    from promo_assets.local.lake_sample import Sample
+
+    write_sample(Sample(events_per_day, users, channels, seed), days, last_day)
 
 
 def main() -> None:

@@ -1,11 +1,17 @@
 """The first code to open: everything that Dagster is told about, in one place.
 
-`make dev` shows it. What an asset is, stands with the asset: `stream/assets.py`.
+`make dev` shows it. What an asset is, stands with the asset: `stream/assets.py`, `lake/assets.py`.
 """
+
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import dagster as dg
 from dagster_pyspark import LazyPySparkResource
 
+from promo_assets.lake.assets import Marts, build_assets
+from promo_assets.lake.jobs import build_jobs
+from promo_assets.lake.storage import Lake
 from promo_assets.settings import Settings, load_settings
 from promo_assets.spark import prepare_environment, spark_conf
 from promo_assets.stream.assets import STREAM_ASSETS, promo_stream
@@ -14,10 +20,16 @@ from promo_assets.stream.sensor import promo_stream_keeper
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """Fresh definitions for these settings; a test makes its own."""
+    daily = dg.DailyPartitionsDefinition(start_date=str(settings.lake_start))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # known: backfills in one run, and what RAW is observed with
+        lake_assets = build_assets(daily, settings.lake_depth)
+    lake_jobs, lake_schedules = build_jobs(daily)
     return dg.Definitions(
-        assets=STREAM_ASSETS,
-        jobs=[promo_stream],
+        assets=[*STREAM_ASSETS, *lake_assets],
+        jobs=[promo_stream, *lake_jobs],
         sensors=[promo_stream_keeper],
+        schedules=lake_schedules,
         resources=build_resources(settings),
         executor=dg.in_process_executor,  # one JVM a run, not one a step
     )
@@ -35,7 +47,22 @@ def build_resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
         prepare_environment()
         return LazyPySparkResource(spark_config=spark_conf(settings))
 
-    return {"settings": current_settings, "pyspark": pyspark}
+    @dg.resource(required_resource_keys={"pyspark"}, description="The lake's tables, where PROMO_LAKE_ROOT says.")
+    def lake(context: dg.InitResourceContext) -> Lake:
+        # Not in the main thread: there pyspark would take over the signal by which Dagster terminates a run.
+        with ThreadPoolExecutor(1) as thread:
+            session = thread.submit(lambda: context.resources.pyspark.spark_session).result()
+        assert context.log
+        return Lake(session, settings.lake_uri, settings.lake_owner, context.log.warning)
+
+    @dg.resource(
+        config_schema={"depth": dg.Field(int, default_value=settings.lake_depth, description="Days of history in a mart, 1 to 3650.")},
+        description="How marts are made: PROMO_LAKE_DEPTH unless a run's config says otherwise.",
+    )
+    def marts(context: dg.InitResourceContext) -> Marts:
+        return Marts(context.resource_config["depth"])
+
+    return {"settings": current_settings, "pyspark": pyspark, "lake": lake, "marts": marts}
 
 
 defs = build_definitions(load_settings())

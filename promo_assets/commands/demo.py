@@ -1,4 +1,4 @@
-"""`demo`: everything is started, campaigns are sent, and what became of them is read from both sinks."""
+"""`demo`: everything is started, campaigns are sent, and what became of them is read from both sinks; then the lake is shown."""
 
 import contextlib
 import fcntl
@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 from rich.console import Console
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from promo_assets.commands import demo_data
 from promo_assets.commands.dagster_dev import DagsterDev, stop_leftover
 from promo_assets.commands.demo_data import Sample
+from promo_assets.commands.demo_lake import show_lake
 from promo_assets.commands.demo_results import Position, Results, count_dead_letters, count_rows, states
 from promo_assets.commands.kafka import AllOrNothing, Topic, end_offsets, find_topic
 from promo_assets.commands.talk import INTERRUPTED, CommandError, say, signals_set, working
@@ -24,6 +26,7 @@ from promo_assets.stream.turn import read_heartbeat
 LOOK_S = 0.5
 STREAM_STARTS_S = 180
 SENT_S = 120
+LEADER_S = 15
 WIDTH = 120
 
 
@@ -106,6 +109,7 @@ class _Demo:
             raise CommandError(f"not as promised: {'; '.join(problems)}{self._where_to_look()}")
         self._wait(self._dagster.answers, SENT_S, "Dagster's UI did not answer")
         print(f"Every pair has one row in Postgres and one message in Kafka, and they agree. Dagster: {self._dagster.url}", flush=True)
+        show_lake(settings, self._dagster, self._wait, self._go_on)
 
     def _read(self, samples: list[Sample], audience: dict[str, int], out: Position, dead_letters: Position) -> Results:
         def read() -> Results:
@@ -121,7 +125,9 @@ class _Demo:
         self._wait(complete, SENT_S, "Kafka did not get all that Postgres has")
         return results[0]
 
+    @retry(retry=retry_if_exception_type(CommandError), wait=wait_fixed(LOOK_S), stop=stop_after_delay(LEADER_S), reraise=True)
     def _position(self, name: str) -> Position:
+        """A topic that was just made has no leader for a moment."""
         topic = find_topic(self._settings, name)
         return Position(topic, end_offsets(self._settings, topic))
 
@@ -139,12 +145,16 @@ class _Demo:
     def _wait(self, reached: Callable[[], bool], seconds: float, failure: str) -> None:
         deadline = time.monotonic() + seconds
         while not reached():
-            if self._stop.wait(LOOK_S):
-                raise _Stopped
+            self._stop.wait(LOOK_S)
+            self._go_on()
             if not self._dagster.runs():
                 raise CommandError(f"Dagster ended by itself{self._where_to_look()}")
             if time.monotonic() > deadline:
                 raise CommandError(f"{failure} within {seconds:g} s{self._where_to_look()}")
+
+    def _go_on(self) -> None:
+        if self._stop.is_set():
+            raise _Stopped
 
     def _where_to_look(self) -> str:
         with contextlib.suppress(psycopg.Error), psycopg.connect(self._settings.database_url) as connection:

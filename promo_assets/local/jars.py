@@ -1,9 +1,10 @@
-"""The jars that pyspark does not bring: a Kafka broker's, and Spark's connectors to Kafka and Postgres.
+"""The jars that pyspark does not bring: a Kafka broker's, Spark's connectors to Kafka and Postgres, and for the tests an HDFS.
 
 pyspark's own Ivy fetches them, `jars.lock` says which are kept and what they must hash to. They lie in the
 environment, not in PROMO_HOME, so that all homes share them. No third-party import but tenacity: part of `make setup`.
 
-After a change of versions: `python -m promo_assets.local.jars` writes the lock anew.
+After a change of versions: `python -m promo_assets.local.jars` writes the lock anew. With a folder's name it fetches that
+folder: so `make test` gets what only the tests need.
 """
 
 import hashlib
@@ -12,28 +13,31 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import tenacity
 
-from promo_assets.local.java import java_home
+from promo_assets.local.java import JavaError, java_home
 from promo_assets.local.truststore import trust_options
 
 LOCK = Path(__file__).with_name("jars.lock")
 JARS = Path(sys.prefix) / "share" / "promo-assets" / "jars"
-FOLDERS = ("kafka", "spark")
+NEEDED = ("kafka", "spark")
+FOLDERS = (*NEEDED, "hdfs")
 
 # pyspark has its own Hadoop, Scala, logging and codecs. The broker logs through pyspark's binding, which needs its slf4j too.
+# Hadoop's servers come in one jar, of the same release as pyspark's Hadoop client, which they need.
 IVY_MODULE = """<ivy-module version="2.0">
   <info organisation="promo" module="jars"/>
-  <configurations><conf name="kafka"/><conf name="spark"/></configurations>
+  <configurations><conf name="kafka"/><conf name="spark"/><conf name="hdfs"/></configurations>
   <dependencies>
     <dependency org="org.apache.kafka" name="kafka_2.13" rev="4.3.1" conf="kafka->default"/>
     <dependency org="org.apache.spark" name="spark-sql-kafka-0-10_2.13" rev="4.2.0" conf="spark->default"/>
     <dependency org="org.postgresql" name="postgresql" rev="42.7.14" conf="spark->default"/>
+    <dependency org="org.apache.hadoop" name="hadoop-client-minicluster" rev="3.5.0" conf="hdfs->default" transitive="false"/>
     <exclude org="org.slf4j"/>
     <exclude org="org.apache.hadoop" conf="spark"/>
     <exclude org="org.scala-lang" conf="spark"/>
@@ -59,20 +63,24 @@ def spark_jars() -> list[Path]:
 
 
 def kafka_classpath() -> str:
-    logging = [jar for name in ("slf4j-api", "log4j-slf4j2-impl") for jar in _pyspark_jars().glob(f"{name}-*.jar")]
-    return ":".join(map(str, [*logging, *_present("kafka")]))
+    return _classpath("kafka", "slf4j-api", "log4j-slf4j2-impl")
 
 
-def fetch_jars(progress: Callable[[str], None]) -> None:
+def hdfs_classpath() -> str:
+    logging = ("slf4j-api", "log4j-api", "log4j-core", "log4j-1.2-api", "log4j-slf4j2-impl", "jcl-over-slf4j")
+    return _classpath("hdfs", "hadoop-client-api", "hadoop-client-runtime", *logging)
+
+
+def fetch_jars(progress: Callable[[str], None], folders: Sequence[str] = NEEDED) -> None:
     """Fetches what is missing, checks it against the lock, and puts each folder in its place as a whole."""
-    missing = [folder for folder in FOLDERS if not _complete(folder)]
+    missing = [folder for folder in folders if not _complete(folder)]
     if not missing:
         return
     JARS.mkdir(parents=True, exist_ok=True)
     # On the same file system, so that the last step is a rename and an interrupted fetch never looks complete.
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=JARS) as name:
         progress(f"fetching the jars of {' and '.join(missing)} (about 50 MB, half a minute)")
-        _retrieve(Path(name), progress)
+        _retrieve(Path(name), missing, progress)
         for folder in missing:
             _put_in_place(Path(name) / folder, folder)
 
@@ -90,8 +98,13 @@ def _complete(folder: str) -> bool:
 
 def _present(folder: str) -> list[Path]:
     if not _complete(folder):
-        raise SetupError(f"the jars of {folder} are missing: run `make setup`")
+        raise SetupError(f"the jars of {folder} are missing: run `make {'setup' if folder in NEEDED else 'test'}`")
     return [JARS / folder / name for name in sorted(_locked(folder))]
+
+
+def _classpath(folder: str, *of_pyspark: str) -> str:
+    borrowed = [jar for name in of_pyspark for jar in _pyspark_jars().glob(f"{name}-[0-9]*.jar")]
+    return ":".join(map(str, [*borrowed, *_present(folder)]))
 
 
 def _pyspark_jars() -> Path:
@@ -101,8 +114,8 @@ def _pyspark_jars() -> Path:
     return Path(spec.origin).parent / "jars"
 
 
-def _retrieve(target: Path, progress: Callable[[str], None]) -> None:
-    """Lets Ivy download everything to `target`/{kafka,spark}."""
+def _retrieve(target: Path, folders: Sequence[str], progress: Callable[[str], None]) -> None:
+    """Lets Ivy download each folder's jars to `target`/folder."""
     (target / "ivy.xml").write_text(IVY_MODULE)
     ivy = next(_pyspark_jars().glob("ivy-*.jar"))
     command = [
@@ -111,7 +124,7 @@ def _retrieve(target: Path, progress: Callable[[str], None]) -> None:
         *trust_options(target),
         f"-Divy.default.ivy.user.dir={target / 'user'}",
     ]
-    command += ["-jar", str(ivy), "-cache", str(target / "cache"), "-ivy", str(target / "ivy.xml"), "-confs", *FOLDERS]
+    command += ["-jar", str(ivy), "-cache", str(target / "cache"), "-ivy", str(target / "ivy.xml"), "-confs", *folders]
     command += ["-types", "jar", "bundle", "-retrieve", f"{target}/[conf]/[artifact]-[revision].[ext]"]
 
     # What was downloaded stays in Ivy's cache between the tries.
@@ -166,11 +179,21 @@ def _sha256(path: Path) -> str:
 def write_lock() -> None:
     """For a maintainer: trusts what is downloaded now."""
     with tempfile.TemporaryDirectory() as name:
-        _retrieve(Path(name), print)
+        _retrieve(Path(name), FOLDERS, print)
         lines = [f"{_sha256(jar)}  {folder}/{jar.name}" for folder in FOLDERS for jar in sorted((Path(name) / folder).iterdir())]
     LOCK.write_text("\n".join(lines) + "\n")
     shutil.rmtree(JARS, ignore_errors=True)
 
 
+def _main(folders: Sequence[str]) -> None:
+    if not folders:
+        write_lock()
+        return
+    try:
+        fetch_jars(lambda line: print(f"setup: {line}", file=sys.stderr, flush=True), folders)
+    except (SetupError, JavaError) as error:
+        sys.exit(f"setup: {error}")
+
+
 if __name__ == "__main__":
-    write_lock()
+    _main(sys.argv[1:])

@@ -11,15 +11,16 @@ RIGHT = "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9"
 @pytest.fixture
 def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A download of one jar, `right`, as the lock wants it, and one that nobody asked for."""
-    (tmp_path / "jars.lock").write_text(f"{RIGHT}  kafka/one.jar\n")
+    (tmp_path / "jars.lock").write_text(f"{RIGHT}  kafka/one.jar\n{RIGHT}  hdfs/two.jar\n")
     monkeypatch.setattr(jars, "LOCK", tmp_path / "jars.lock")
     monkeypatch.setattr(jars, "JARS", tmp_path / "jars")
     (tmp_path / "jars").mkdir()
 
-    def retrieve(target: Path, _: object) -> None:
-        (target / "kafka").mkdir()
-        (target / "kafka" / "one.jar").write_text((tmp_path / "content").read_text())
-        (target / "kafka" / "unasked.jar").write_text("x")
+    def retrieve(target: Path, folders: list[str], _: object) -> None:
+        for folder in folders:
+            (target / folder).mkdir()
+            (target / folder / {"kafka": "one.jar", "hdfs": "two.jar"}[folder]).write_text((tmp_path / "content").read_text())
+            (target / folder / "unasked.jar").write_text("x")
 
     monkeypatch.setattr(jars, "_retrieve", retrieve)
     return tmp_path
@@ -51,6 +52,21 @@ def test_a_changed_lock_replaces_the_folder(fetched: Path):
     jars.fetch_jars(print)
     assert [jar.name for jar in (fetched / "jars" / "kafka").iterdir()] == ["one.jar"]
     assert [folder.name for folder in (fetched / "jars").iterdir()] == ["kafka"]
+
+
+def test_what_only_the_tests_need_is_fetched_when_asked_for(fetched: Path):
+    (fetched / "content").write_text("right")
+    jars.fetch_jars(print)
+    with pytest.raises(jars.SetupError, match="the jars of hdfs are missing: run `make test`"):
+        jars.hdfs_classpath()
+    jars.fetch_jars(print, ["hdfs"])
+    assert str(fetched / "jars" / "hdfs" / "two.jar") in jars.hdfs_classpath().split(":")
+    assert sorted(folder.name for folder in (fetched / "jars").iterdir()) == ["hdfs", "kafka"]
+
+
+def test_hdfs_is_of_the_release_of_pysparks_client():
+    releases = {jar.stem.rsplit("-", 1)[1] for jar in jars._pyspark_jars().glob("hadoop-client-*.jar")}
+    assert {name.removesuffix(".jar").rsplit("-", 1)[1] for name in jars._locked("hdfs")} == releases
 
 
 def test_spark_gets_no_second_copy_of_what_pyspark_ships():

@@ -1,0 +1,107 @@
+"""The map: every asset of the lake, RAW -> STG -> DDS -> marts, day by day.
+
+What belongs here: which asset is made from which, for which days. What does not: how (`steps.py`), what a table is
+(`tables.py`), what its page shows (`pages.py`), what must hold of it (`checks.py`).
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import dagster as dg
+
+from promo_assets.lake import checks, pages, steps, tables
+from promo_assets.lake.pages import about, key_of, spec_of
+from promo_assets.lake.storage import Lake
+from promo_assets.lake.tables import Table
+
+LakeParam = dg.ResourceParam[Lake]
+ALL_OF_HISTORY = 36_500  # days; a mapping has no "from the beginning"
+
+
+@dataclass(frozen=True)
+class Marts:
+    """How a run makes marts. Raises `ValueError` where that is impossible."""
+
+    depth: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.depth <= 3650:
+            raise ValueError(f"depth: 1 to 3650 days, not {self.depth}")
+
+
+MartsParam = dg.ResourceParam[Marts]
+
+
+def build_assets(daily: dg.DailyPartitionsDefinition, depth: int) -> list:
+    """`daily` are the lake's days; `depth` shows in the marts' lineage, what a run reads is the run's."""
+    by_day = {"partitions_def": daily, "backfill_policy": dg.BackfillPolicy.single_run()}
+    window = dg.TimeWindowPartitionMapping(start_offset=1 - depth, allow_nonexistent_upstream_partitions=True)
+    history = dg.TimeWindowPartitionMapping(start_offset=-ALL_OF_HISTORY, allow_nonexistent_upstream_partitions=True)
+
+    def of(table: Table, mapping: dg.PartitionMapping | None = None) -> dg.AssetDep:
+        return dg.AssetDep(key_of(table), partition_mapping=mapping)
+
+    @dg.observable_source_asset(**about(tables.RAW_EVENTS), partitions_def=daily)
+    def raw_events(context: dg.OpExecutionContext, lake: LakeParam) -> dg.DataVersionsByPartition:
+        return pages.observe_raw(context, lake, daily)
+
+    @dg.asset(**about(tables.STG_EVENTS), **by_day, deps=[of(tables.RAW_EVENTS)], check_specs=checks.specs(tables.STG_EVENTS))
+    def stg_events(context: dg.AssetExecutionContext, lake: LakeParam) -> dg.MaterializeResult:
+        done, failed = steps.stage(lake, days_of(context))
+        return pages.report(context, lake, tables.STG_EVENTS, done, failed)
+
+    @dg.asset(**about(tables.GEO))
+    def dds_geo(lake: LakeParam) -> dg.MaterializeResult:
+        return pages.report_cities(steps.load_cities(lake))
+
+    @dg.multi_asset(
+        name="dds_events",
+        specs=[spec_of(table, deps=[of(tables.STG_EVENTS), of(tables.GEO)]) for table in (tables.EVENTS, tables.REJECTED_EVENTS)],
+        check_specs=[*checks.specs(tables.EVENTS), *checks.specs(tables.REJECTED_EVENTS)],
+        **by_day,
+    )
+    def dds_events(context: dg.AssetExecutionContext, lake: LakeParam):
+        kept, rejected = steps.clean(lake, steps.load_cities(lake), days_of(context)), steps.reject(lake, days_of(context))
+        yield pages.report(context, lake, tables.EVENTS, kept, more_checks=checks.of_judgement(lake, kept, rejected))
+        yield pages.report(context, lake, tables.REJECTED_EVENTS, rejected)
+
+    def remembering(table: Table):
+        @dg.asset(**about(table), **by_day, deps=[of(tables.EVENTS)], check_specs=checks.specs(table))
+        def remembered(context: dg.AssetExecutionContext, lake: LakeParam) -> dg.MaterializeResult:
+            return pages.report(context, lake, table, steps.remember(lake, table, days_of(context)))
+
+        return remembered
+
+    @dg.asset(**about(tables.USERS), **by_day, deps=[of(tables.VISITS, history), of(tables.GEO)], check_specs=checks.specs(tables.USERS))
+    def mart_users(context: dg.AssetExecutionContext, lake: LakeParam, marts: MartsParam) -> dg.MaterializeResult:
+        cities = steps.load_cities(lake)
+        done = {day: steps.build_users(lake, cities, day, marts.depth) for day in days_of(context)}
+        return pages.report(context, lake, tables.USERS, done, depth=marts.depth)
+
+    @dg.asset(
+        **about(tables.GEO_MART),
+        **by_day,
+        deps=[of(tables.EVENTS, window), of(tables.FIRST_MESSAGES, history)],
+        check_specs=checks.specs(tables.GEO_MART),
+    )
+    def mart_geo(context: dg.AssetExecutionContext, lake: LakeParam, marts: MartsParam) -> dg.MaterializeResult:
+        done = {day: steps.build_geo(lake, day, marts.depth) for day in days_of(context)}
+        return pages.report(context, lake, tables.GEO_MART, done, depth=marts.depth)
+
+    @dg.asset(
+        **about(tables.FRIENDS),
+        **by_day,
+        deps=[of(tables.LAST_POSITIONS, window), of(tables.EVENTS, window), of(tables.CORRESPONDENTS, history), of(tables.GEO)],
+        check_specs=checks.specs(tables.FRIENDS),
+    )
+    def mart_friend_recomendation(context: dg.AssetExecutionContext, lake: LakeParam, marts: MartsParam) -> dg.MaterializeResult:
+        cities, now = steps.load_cities(lake), datetime.now(UTC)
+        done = {day: steps.build_friends(lake, cities, day, marts.depth, now) for day in days_of(context)}
+        return pages.report(context, lake, tables.FRIENDS, done, depth=marts.depth)
+
+    remembered = [remembering(table) for table in tables.HISTORY]
+    return [raw_events, stg_events, dds_geo, dds_events, *remembered, mart_users, mart_geo, mart_friend_recomendation]
+
+
+def days_of(context: dg.AssetExecutionContext) -> list[date]:
+    return [date.fromisoformat(key) for key in context.partition_keys]

@@ -1,0 +1,210 @@
+"""Files of the lake, on local folders and HDFS alike, through Hadoop's file system: list, measure, replace as a whole."""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+from pyspark.sql.types import StructType
+
+from promo_assets.lake import staging
+
+PUBLISH_ATTEMPTS = 10
+
+
+class LakeError(Exception):
+    """A part of the lake is missing or cannot be read; the message is one line that says which."""
+
+
+class Files:
+    """The files below a root, a Hadoop URI or a local folder. Names are whole URIs. Errors come as `LakeError`."""
+
+    def __init__(self, spark: SparkSession, root: str):
+        self.root = root.rstrip("/") if urlsplit(root).scheme else Path(root).absolute().as_uri()
+        self._gateway: Any = spark.sparkContext._gateway
+        self._jvm: Any = spark._jvm
+        self._conf: Any = spark._jsc.hadoopConfiguration()  # pyright: ignore[reportOptionalMemberAccess, reportOptionalCall]
+        with told(f"the lake at {self.root} cannot be reached"):
+            root_path = self._path(self.root)
+            self._system = root_path.getFileSystem(self._conf)
+            # Unlike the system's own, its rename fails where the new name exists, instead of moving into it.
+            self._context = self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(root_path.toUri(), self._conf)
+            if urlsplit(self.root).scheme == "file":
+                # Its `.crc` files would make a file unreadable that somebody changes with another program, geo.csv in an editor say.
+                self._system.setWriteChecksum(False)
+                self._system.setVerifyChecksum(False)
+            self._system.exists(root_path)
+
+    def exists(self, name: str) -> bool:
+        with told(name):
+            return self._system.exists(self._path(name))
+
+    def entries(self, folder: str) -> list[tuple[str, float]]:
+        """Last part of the name, and modification time (unix seconds), of what lies in a folder; nothing where it is missing."""
+        path = self._path(folder)
+        with told(folder):
+            statuses = self._system.listStatus(path) if self._system.exists(path) else []
+            return [(status.getPath().getName(), status.getModificationTime() / 1000) for status in statuses]
+
+    def data_files(self, folder: str) -> list[tuple[str, int, int]]:
+        """Name, bytes and modification time (unix ms) of each file at any depth, in order, as Spark sees them: without . or _ in front."""
+        path, found = self._path(folder), []
+        with told(folder):
+            if self._system.exists(path):
+                every = self._system.listFiles(path, True)
+                while every.hasNext():
+                    status = every.next()
+                    if not status.getPath().getName().startswith((".", "_")):
+                        found.append((status.getPath().toString(), status.getLen(), status.getModificationTime()))
+        return sorted(found)
+
+    def rows(self, name: str) -> int:
+        """Rows of a parquet file, as its footer tells."""
+        return self._footer(name, lambda reader: reader.getRecordCount())
+
+    def columns(self, name: str) -> list[str]:
+        """Columns of a parquet file, as its footer names them."""
+        return self._footer(name, lambda reader: [field.getName() for field in reader.getFileMetaData().getSchema().getFields()])
+
+    def schema(self, name: str) -> StructType:
+        """Of a parquet file that Spark wrote: it leaves its own schema in the footer."""
+
+        def look(reader: Any) -> str:
+            return reader.getFileMetaData().getKeyValueMetaData().get("org.apache.spark.sql.parquet.row.metadata")
+
+        return StructType.fromJson(json.loads(self._footer(name, look)))
+
+    def read_bytes(self, name: str) -> bytes | None:
+        """None where there is no such file."""
+        path = self._path(name)
+        with told(name):
+            if not self._system.exists(path):
+                return None
+            stream = self._system.open(path)
+            try:
+                return bytes(self._jvm.org.apache.commons.io.IOUtils.toByteArray(stream))
+            finally:
+                stream.close()
+
+    def write_bytes(self, content: bytes, name: str) -> None:
+        with told(name):
+            stream = self._system.create(self._path(name))
+            try:
+                stream.write(content)
+            finally:
+                stream.close()
+
+    def make_folder(self, name: str) -> None:
+        with told(name):
+            self._system.mkdirs(self._path(name))
+
+    @contextlib.contextmanager
+    def aside(self, place: str, purpose: str) -> Iterator[str]:
+        """A new folder in `place` to write to, gone in the end. What killed processes left in `place` is removed first."""
+        for name, changed_at in self.entries(place):
+            if staging.is_left_over(name, changed_at):
+                self._delete(f"{place}/{name}")
+        folder = f"{place}/{staging.new_name()}~{purpose}"
+        self.make_folder(folder)
+        try:
+            yield folder
+        finally:
+            self._delete(folder)
+            with contextlib.suppress(LakeError):  # others may write there, too
+                self._delete(place, recursive=False)
+
+    @contextlib.contextmanager
+    def publishing(self) -> Iterator[None]:
+        """One process at a time on a local file system, whose rename may copy into a folder that appears meanwhile; HDFS's is atomic."""
+        parts = urlsplit(self.root)
+        if parts.scheme != "file":
+            yield
+            return
+        folder = os.open(unquote(parts.path), os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+
+    def replace(self, name: str, new: str, old: str) -> None:
+        """Renames `new` to `name`; what is there, whoever put it there meanwhile, goes to `old` first."""
+        with told(name):
+            self._system.mkdirs(self._path(name).getParent())
+            for attempt in range(PUBLISH_ATTEMPTS):
+                try:
+                    self._rename(new, name)
+                    return
+                except Py4JJavaError as error:
+                    if not _is(error, "FileAlreadyExistsException"):
+                        raise
+                    self._set_aside(name, f"{old}-{attempt}")
+        raise LakeError(f"{name} is being replaced by others again and again")
+
+    def _set_aside(self, name: str, old: str) -> None:
+        try:
+            self._rename(name, old)
+        except Py4JJavaError as error:
+            if not _is(error, "FileNotFoundException"):  # another writer was faster
+                raise
+
+    def _rename(self, name: str, new_name: str) -> None:
+        no_options = self._gateway.new_array(self._jvm.org.apache.hadoop.fs.Options.Rename, 0)
+        self._context.rename(self._path(name), self._path(new_name), no_options)
+
+    def _delete(self, name: str, recursive: bool = True) -> None:
+        with told(name):
+            self._system.delete(self._path(name), recursive)
+
+    def _footer(self, name: str, look: Callable[[Any], Any]) -> Any:
+        parquet = self._jvm.org.apache.parquet.hadoop
+        with told(name):
+            reader = parquet.ParquetFileReader.open(parquet.util.HadoopInputFile.fromPath(self._path(name), self._conf))
+            try:
+                return look(reader)
+            finally:
+                reader.close()
+
+    def _path(self, name: str) -> Any:
+        return self._jvm.org.apache.hadoop.fs.Path(name)
+
+
+@contextlib.contextmanager
+def told(what: str) -> Iterator[None]:
+    """An error of Spark or Hadoop becomes a `LakeError`, in one line that begins with what was wanted."""
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as error:
+        raise LakeError(f"{what}: {_reason(error)}") from None
+
+
+def _reason(error: Py4JJavaError | PySparkException) -> str:
+    """What the outermost error says, and the innermost where that one only names a file."""
+    thrown = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    if thrown is None:
+        return _plain(str(error))
+    innermost = thrown
+    while innermost.getCause() is not None:
+        innermost = innermost.getCause()
+    message = thrown.getMessage() or thrown.toString()
+    if thrown.equals(innermost) or message.startswith("[FAILED_READ_FILE.PARQUET_COLUMN_DATA_TYPE_MISMATCH]"):
+        return _plain(message)
+    return f"{_plain(message)}: {_plain(innermost.getMessage() or innermost.toString())}"
+
+
+def _plain(message: str) -> str:
+    """The first line, without Spark's error class and SQLSTATE."""
+    first = message.strip().partition("\n")[0]
+    return re.sub(r"^\[[A-Z0-9_.]+\] | *SQLSTATE: \w+$", "", first).rstrip(". ")
+
+
+def _is(error: Py4JJavaError, simple_name: str) -> bool:
+    return error.java_exception.getClass().getSimpleName() == simple_name

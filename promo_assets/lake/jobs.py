@@ -1,0 +1,114 @@
+"""How the lake is run: everything once, and then day by day."""
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+import dagster as dg
+from pydantic import Field
+
+from promo_assets.lake import steps, tables
+from promo_assets.lake.cities import City
+from promo_assets.lake.files import LakeError
+from promo_assets.lake.loaded import is_loaded, note_loaded, raw_as_it_is
+from promo_assets.lake.pages import key_of, written_metadata
+from promo_assets.lake.storage import Lake
+
+DAYS_AT_ONCE, BYTES_AT_ONCE = 31, 4 * 2**30  # of RAW: what a crash may cost, and what keeps a day's files few
+HOUR_OF_DAILY_RUN = 3  # UTC; by then the day's RAW should be there
+
+
+class LoadConfig(dg.Config):
+    again: bool = Field(False, description="Also the days that were loaded before and have not changed in RAW since.")
+
+
+def build_jobs(daily: dg.DailyPartitionsDefinition) -> tuple[list, list]:
+    """The lake's jobs and schedules."""
+
+    @dg.op
+    def load_every_day(context: dg.OpExecutionContext, config: LoadConfig, lake: dg.ResourceParam[Lake]) -> None:
+        """Takes every RAW day to STG and DDS, many at once. Done again, it goes on where it was interrupted."""
+        days = _days_to_load(context, lake, daily, config.again)
+        failed: dict[date, str] = {}
+        began, loaded = time.monotonic(), 0
+        cities = steps.load_cities(lake)
+        for chunk in _chunks(lake, days):
+            failed |= _load(context, lake, cities, chunk)
+            loaded += len(chunk)
+            left_s = (time.monotonic() - began) / loaded * (len(days) - loaded)
+            context.log.info(f"{loaded} of {len(days)} days, to {chunk[-1]}; about {left_s:.0f} s left")
+        if failed:
+            raise dg.Failure(f"{len(failed)} of {len(days)} days failed. " + " · ".join(failed[day] for day in sorted(failed)))
+
+    @dg.job
+    def initial_load() -> None:
+        """Every RAW day to STG and DDS, by hand, once; marts are made by `daily_lake`.
+
+        A broken day does not stop the others; the job then fails and names it.
+        """
+        load_every_day()
+
+    daily_lake = dg.define_asset_job(
+        "daily_lake",
+        selection=dg.AssetSelection.groups("stg", "dds", "mart"),
+        description="A day's RAW to STG and DDS, and the marts as of that day. "
+        "Run config `resources: {marts: {config: {depth: N}}}`: their days of history.",
+    )
+    schedule = dg.build_schedule_from_partitioned_job(daily_lake, hour_of_day=HOUR_OF_DAILY_RUN, description="Yesterday's partition.")
+    return [initial_load, daily_lake], [schedule]
+
+
+def _days_to_load(context: dg.OpExecutionContext, lake: Lake, daily: dg.DailyPartitionsDefinition, again: bool) -> list[date]:
+    present = lake.days(tables.RAW_EVENTS)
+    if not present:
+        raise dg.Failure(f"RAW has no day: {lake.path(tables.RAW_EVENTS)} has no folder date=YYYY-MM-DD")
+    days = [day for day in present if daily.has_partition_key(str(day))]
+    if len(days) < len(present):
+        context.log.warning(
+            f"{len(present) - len(days)} RAW days are left out: the lake's days are from {daily.start:%Y-%m-%d} to yesterday"
+        )
+    to_load = days if again else [day for day in days if not is_loaded(lake, day)]
+    context.log.info(f"RAW has {len(days)} days, {len(days) - len(to_load)} of them are loaded already")
+    return to_load
+
+
+def _chunks(lake: Lake, days: Sequence[date]) -> Iterator[list[date]]:
+    """Days that are loaded together."""
+    chunk: list[date] = []
+    size = 0
+    for day in days:
+        of_day = sum(length for _, length, _ in lake.files(tables.RAW_EVENTS, day))
+        if chunk and (len(chunk) == DAYS_AT_ONCE or size + of_day > BYTES_AT_ONCE):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(day)
+        size += of_day
+    if chunk:
+        yield chunk
+
+
+def _load(context: dg.OpExecutionContext, lake: Lake, cities: list[City], days: list[date]) -> dict[date, str]:
+    """Takes days to STG and DDS; says which failed, and why."""
+    raw = {day: raw_as_it_is(lake, day) for day in days}
+    done, failed = steps.stage(lake, days)
+    staged = sorted(done)
+    if not staged:
+        return failed
+    try:
+        made = {
+            tables.STG_EVENTS: done,
+            tables.EVENTS: steps.clean(lake, cities, staged),
+            tables.REJECTED_EVENTS: steps.reject(lake, staged),
+        }
+        made |= {table: steps.remember(lake, table, staged) for table in tables.HISTORY}
+    except LakeError as error:
+        return failed | dict.fromkeys(staged, f"{staged[0]} to {staged[-1]}: {error}")
+    for day in staged:
+        read, kept, rejected = (made[table][day].rows for table in (tables.STG_EVENTS, tables.EVENTS, tables.REJECTED_EVENTS))
+        if read != kept + rejected:
+            failed[day] = f"{day}: {read} events were read, {kept} kept and {rejected} rejected"
+            continue
+        for table, written in made.items():
+            context.log_event(dg.AssetMaterialization(key_of(table), partition=str(day), metadata=written_metadata(written[day])))
+        note_loaded(lake, day, raw[day])
+    return failed

@@ -1,0 +1,29 @@
+"""Which days the initial load has finished, so that it goes on where it was interrupted: a note per day of the RAW files it read."""
+
+import json
+from datetime import date
+
+from promo_assets.lake import tables
+from promo_assets.lake.storage import Lake
+from promo_assets.lake.tables import Table
+
+MADE = (tables.STG_EVENTS, tables.EVENTS, tables.REJECTED_EVENTS, *tables.HISTORY)
+
+
+def raw_as_it_is(lake: Lake, day: date) -> bytes:
+    """Names, sizes and times of the day's files: written anew, they differ."""
+    return json.dumps(lake.files(tables.RAW_EVENTS, day)).encode()
+
+
+def is_loaded(lake: Lake, day: date) -> bool:
+    """Everything made of the day is there, and RAW is as it was then."""
+    return lake.read_file(_note(day)) == raw_as_it_is(lake, day) and all(lake.has(table, day) for table in MADE)
+
+
+def note_loaded(lake: Lake, day: date, raw: bytes) -> None:
+    """`raw` is how RAW was before it was read."""
+    lake.replace_file(raw, _note(day))
+
+
+def _note(day: date) -> Table:
+    return Table("stg", "loaded", "a RAW file", f"/user/{{owner}}/data/loaded/{day}.json", ())

@@ -1,0 +1,310 @@
+"""Every table of the lake, once: what a row is, its columns, its key, where it lies. Readers and writers, asset
+pages and checks are made from this.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import date
+
+from pyspark.sql.types import (
+    ArrayType,
+    DataType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+LONG, INT, DOUBLE, STRING, TIMESTAMP = LongType(), IntegerType(), DoubleType(), StringType(), TimestampType()
+
+MESSAGE, REACTION, SUBSCRIPTION = "message", "reaction", "subscription"
+EVENT_TYPES = (MESSAGE, REACTION, SUBSCRIPTION)
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    type: DataType
+    description: str
+    nullable: bool = True
+    made_from: str = ""
+    """`layer/table.column` of each column that it is made from, separated by blanks."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """`path` is below the lake's root, `{owner}` stands for the owner's name. A day lies in `path/date=YYYY-MM-DD/`, there split
+    into folders by the columns of `split`, which are not in the files."""
+
+    layer: str
+    name: str
+    row: str
+    path: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    split: tuple[str, ...] = ()
+
+    @property
+    def schema(self) -> StructType:
+        """All columns, those of `split` included; files say nothing of what may be null."""
+        return StructType([StructField(column.name, column.type) for column in self.columns])
+
+    @property
+    def column_names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+
+def day_folder(day: date) -> str:
+    return f"date={day.isoformat()}"
+
+
+_EVENT_FIELDS: tuple[tuple[str, DataType], ...] = (
+    ("admins", ArrayType(LONG)),
+    ("channel_id", LONG),
+    ("datetime", STRING),
+    ("media", StructType([StructField("media_type", STRING), StructField("src", STRING)])),
+    ("message", STRING),
+    ("message_channel_to", LONG),
+    ("message_from", LONG),
+    ("message_group", LONG),
+    ("message_id", LONG),
+    ("message_to", LONG),
+    ("message_ts", STRING),
+    ("reaction_from", STRING),
+    ("reaction_type", STRING),
+    ("subscription_channel", LONG),
+    ("subscription_user", STRING),
+    ("tags", ArrayType(STRING)),
+    ("user", STRING),
+)
+_RAW_COLUMNS = (
+    Column("event", StructType([StructField(name, type_) for name, type_ in _EVENT_FIELDS]), "what happened, as the messenger wrote it"),
+    Column("event_type", STRING, "message, reaction or subscription; others may come"),
+    Column("lat", DOUBLE, "latitude, degrees"),
+    Column("lon", DOUBLE, "longitude, degrees"),
+)
+
+RAW_EVENTS = Table("raw", "events", "an event of the messenger, as another team writes it", "/user/master/data/geo/events", _RAW_COLUMNS)
+
+
+def _as_in(table: str) -> tuple[Column, ...]:
+    return tuple(replace(column, made_from=f"{table}.{column.name}") for column in _RAW_COLUMNS)
+
+
+STG_EVENTS = Table(
+    "stg", "events", "an event as it is in RAW, split by its type", "/user/{owner}/data/events", _as_in("raw/events"), split=("event_type",)
+)
+GEO = Table(
+    "dds",
+    "geo",
+    "a city",
+    "/user/{owner}/data/citygeodata/geo.csv",
+    (
+        Column("city_id", LONG, "key", nullable=False),
+        Column("city", STRING, "its name", nullable=False),
+        Column("lat", DOUBLE, "latitude of its centre, degrees", nullable=False),
+        Column("lon", DOUBLE, "longitude of its centre, degrees", nullable=False),
+        Column("timezone", STRING, "IANA name of its time zone", nullable=False),
+    ),
+    key=("city_id",),
+)
+EVENTS = Table(
+    "dds",
+    "events",
+    "a usable event, typed, with the nearest city",
+    "/user/{owner}/data/dds/events",
+    (
+        Column("user_id", LONG, "who wrote, reacted or subscribed", nullable=False, made_from="stg/events.event stg/events.event_type"),
+        Column("message_id", LONG, "the message written or reacted to", made_from="stg/events.event"),
+        Column("message_to", LONG, "the user whom a direct message went to", made_from="stg/events.event"),
+        Column(
+            "channel_id",
+            LONG,
+            "the channel subscribed to, written to, or of the reaction",
+            made_from="stg/events.event stg/events.event_type",
+        ),
+        Column("event_at", TIMESTAMP, "when, UTC", nullable=False, made_from="stg/events.event"),
+        Column("lat", DOUBLE, "latitude, degrees", made_from="stg/events.lat"),
+        Column("lon", DOUBLE, "longitude, degrees", made_from="stg/events.lon"),
+        Column(
+            "city_id",
+            LONG,
+            "the nearest city; null without a position",
+            made_from="stg/events.lat stg/events.lon dds/geo.city_id dds/geo.lat dds/geo.lon",
+        ),
+        Column("event_type", STRING, "message, reaction or subscription", nullable=False, made_from="stg/events.event_type"),
+    ),
+    split=("event_type",),
+)
+REJECTED_EVENTS = Table(
+    "dds",
+    "rejected_events",
+    "an event that cannot be used, as it came, with the reason",
+    "/user/{owner}/data/dds/rejected_events",
+    (
+        *_as_in("stg/events"),
+        Column(
+            "reason",
+            STRING,
+            "why, in words",
+            nullable=False,
+            made_from="stg/events.event stg/events.event_type stg/events.lat stg/events.lon",
+        ),
+    ),
+)
+
+# The history: what marts need to know of all days up to theirs, a small file per day instead of the events themselves.
+VISITS = Table(
+    "dds",
+    "visits",
+    "a maximal run of a user's messages of one day in one city; messages without a city do not interrupt it",
+    "/user/{owner}/data/dds/visits",
+    (
+        Column("user_id", LONG, "the user", nullable=False, made_from="dds/events.user_id"),
+        Column("visit_number", INT, "1, 2, ... in the order of the user's day", nullable=False, made_from="dds/events.event_at"),
+        Column("city_id", LONG, "the city", nullable=False, made_from="dds/events.city_id"),
+        Column("first_message_at", TIMESTAMP, "UTC", nullable=False, made_from="dds/events.event_at"),
+        Column("last_message_at", TIMESTAMP, "UTC", nullable=False, made_from="dds/events.event_at"),
+    ),
+    key=("user_id", "visit_number"),
+)
+FIRST_MESSAGES = Table(
+    "dds",
+    "first_messages",
+    "a user's first message of the day",
+    "/user/{owner}/data/dds/first_messages",
+    (
+        Column("user_id", LONG, "the user", nullable=False, made_from="dds/events.user_id"),
+        Column("city_id", LONG, "the city of that message; null without a position", made_from="dds/events.city_id"),
+    ),
+    key=("user_id",),
+)
+CORRESPONDENTS = Table(
+    "dds",
+    "correspondents",
+    "two users one of whom wrote to the other that day",
+    "/user/{owner}/data/dds/correspondents",
+    (
+        Column("user_left", LONG, "the smaller id", nullable=False, made_from="dds/events.user_id dds/events.message_to"),
+        Column("user_right", LONG, "the greater id", nullable=False, made_from="dds/events.user_id dds/events.message_to"),
+    ),
+    key=("user_left", "user_right"),
+)
+LAST_POSITIONS = Table(
+    "dds",
+    "last_positions",
+    "where a user was last seen that day, by an event of any type",
+    "/user/{owner}/data/dds/last_positions",
+    (
+        Column("user_id", LONG, "the user", nullable=False, made_from="dds/events.user_id"),
+        Column("lat", DOUBLE, "latitude, degrees", nullable=False, made_from="dds/events.lat"),
+        Column("lon", DOUBLE, "longitude, degrees", nullable=False, made_from="dds/events.lon"),
+        Column("city_id", LONG, "the nearest city", nullable=False, made_from="dds/events.city_id"),
+    ),
+    key=("user_id",),
+)
+
+USERS = Table(
+    "mart",
+    "users",
+    "a user with a message that has a city in the window",
+    "/user/{owner}/marts/users",
+    (
+        Column("user_id", LONG, "key", nullable=False, made_from="dds/visits.user_id"),
+        Column("act_city", STRING, "city of the last message", nullable=False, made_from="dds/visits.city_id dds/geo.city"),
+        Column(
+            "home_city",
+            STRING,
+            "city of the last visit of more than 27 days in all of history; null without one",
+            made_from="dds/visits.city_id dds/visits.first_message_at dds/geo.city",
+        ),
+        Column("travel_count", INT, "number of visits in the window", nullable=False, made_from="dds/visits.city_id"),
+        Column(
+            "travel_array",
+            ArrayType(STRING),
+            "cities of those visits, in order",
+            nullable=False,
+            made_from="dds/visits.city_id dds/geo.city",
+        ),
+        Column(
+            "local_time",
+            TIMESTAMP,
+            "wall clock of the last message in act_city's time zone",
+            nullable=False,
+            made_from="dds/visits.last_message_at dds/visits.city_id dds/geo.timezone",
+        ),
+    ),
+    key=("user_id",),
+)
+_REGISTRATION = "user"
+_COUNTED = {MESSAGE: "messages", REACTION: "reactions", SUBSCRIPTION: "subscriptions", _REGISTRATION: "registrations"}
+
+
+def _counts(period: str) -> tuple[Column, ...]:
+    return tuple(
+        Column(
+            f"{period}_{kind}",
+            LONG,
+            f"{what} in the zone and {period}, within the window; 0 where none",
+            nullable=False,
+            made_from="dds/first_messages.city_id" if kind == _REGISTRATION else "dds/events.city_id dds/events.event_type",
+        )
+        for kind, what in _COUNTED.items()
+    )
+
+
+GEO_MART = Table(
+    "mart",
+    "geo",
+    "a zone in a week and a month with at least one event",
+    "/user/{owner}/marts/geo",
+    (
+        Column("zone_id", LONG, "city_id of the zone", nullable=False, made_from="dds/events.city_id"),
+        Column("week", TIMESTAMP, "Monday of the week", nullable=False, made_from="dds/events.event_at"),
+        Column("month", TIMESTAMP, "first day of the month", nullable=False, made_from="dds/events.event_at"),
+        *_counts("week"),
+        *_counts("month"),
+    ),
+    key=("zone_id", "week", "month"),
+)
+_PAIR_FROM = (
+    "dds/last_positions.user_id dds/last_positions.lat dds/last_positions.lon dds/events.channel_id "
+    "dds/correspondents.user_left dds/correspondents.user_right"
+)
+FRIENDS = Table(
+    "mart",
+    "friend_recomendation",
+    "two users who share a channel, never wrote to each other, and are within 1 km",
+    "/user/{owner}/marts/friend_recomendation",
+    (
+        Column(
+            "user_left",
+            LONG,
+            "the smaller id",
+            nullable=False,
+            made_from=_PAIR_FROM,
+        ),
+        Column(
+            "user_right",
+            LONG,
+            "the greater id",
+            nullable=False,
+            made_from=_PAIR_FROM,
+        ),
+        Column("zone_id", LONG, "city_id of user_left's last position", nullable=False, made_from="dds/last_positions.city_id"),
+        Column("processed_dttm", TIMESTAMP, "when computed, UTC; the same for all rows", nullable=False),
+        Column(
+            "local_time",
+            TIMESTAMP,
+            "processed_dttm in the zone's time zone",
+            nullable=False,
+            made_from="dds/last_positions.city_id dds/geo.timezone",
+        ),
+    ),
+    key=("user_left", "user_right"),
+)
+
+HISTORY = (VISITS, FIRST_MESSAGES, CORRESPONDENTS, LAST_POSITIONS)
+MARTS = (USERS, GEO_MART, FRIENDS)

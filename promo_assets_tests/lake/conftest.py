@@ -1,0 +1,26 @@
+"""One HDFS and one Spark session for all tests of the lake."""
+
+from collections.abc import Iterator
+
+import pytest
+from pyspark.sql import SparkSession
+
+from promo_assets.settings import Settings
+from promo_assets.spark import open_session
+from promo_assets_tests.lake.hdfs import Hdfs
+
+
+@pytest.fixture(scope="session")
+def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hdfs]:
+    with Hdfs(tmp_path_factory.mktemp("hdfs")) as hdfs:
+        yield hdfs
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory, no_settings_of_the_developer: None) -> Iterator[SparkSession]:
+    """A process has one session: with the stream's tests in it too, both fixtures are the one that was made first."""
+    settings = Settings(home=tmp_path_factory.mktemp("spark-home"), spark_master="local[2]", _env_file=None)  # pyright: ignore[reportCallIssue]
+    session = open_session(settings, "tests")
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()

@@ -1,0 +1,42 @@
+"""A process that stages a day and is killed (-9) at a point: `python -m promo_assets_tests.lake.killed_write ROOT DAY POINT`."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from datetime import date
+from pathlib import Path
+
+from promo_assets.lake import steps
+from promo_assets.lake.files import Files
+from promo_assets.lake.storage import Lake
+from promo_assets.settings import Settings
+from promo_assets.spark import open_session
+
+
+def die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_when_spark_writes(staging: Path) -> None:
+    while not any(staging.rglob("_temporary/**/*.parquet")):
+        time.sleep(0.001)
+    die()
+
+
+def main(root: str, day: str, point: str) -> None:
+    session = open_session(Settings(home=Path(root) / "home", spark_master="local[2]", _env_file=None), "killed")  # pyright: ignore[reportCallIssue]
+    lake = Lake(session, root, "somebody")
+    if point == "before the day is renamed":
+        Files.replace = die
+    elif point == "when the old day is away":
+        set_aside = Files._set_aside
+        Files._set_aside = lambda *of: die(set_aside(*of))
+    else:
+        threading.Thread(target=die_when_spark_writes, args=(Path(root) / "user/somebody/staging",), daemon=True).start()
+    steps.stage(lake, [date.fromisoformat(day)])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
