@@ -3,16 +3,20 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import psycopg
+import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
@@ -100,7 +104,7 @@ def test_help_is_quick_and_names_every_command():
     done = run({}, "--help")
     took = time.monotonic() - started
     assert done.returncode == 0
-    for name in ("demo", "up", "down", "status", "stream", "campaigns", "notifications", "dead-letters"):
+    for name in ("demo", "up", "down", "status", "stream", "campaigns", "notifications", "dead-letters", "lake"):
         assert f" {name} " in done.stdout.decode()
     assert took < 3  # 0.2 s on a quiet machine; Spark or Dagster would take longer than this
 
@@ -172,14 +176,13 @@ def test_down_without_services_is_harmless(tmp_path: Path):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["stream", "run"], ["campaigns", "send"], ["notifications", "watch"], ["dead-letters", "list"], ["dead-letters", "replay"]],
-    ids=" ".join,
-)
-def test_without_a_broker_every_command_ends_soon(arguments: list[str], services: Services):
-    done = run(services.env | {"PROMO_KAFKA_BOOTSTRAP_SERVERS": NOBODY_THERE}, *arguments, input=lines(campaign()), timeout=30)
-    assert one_line(done, 1).startswith(f"Kafka at {NOBODY_THERE} gave no answer")
+def test_without_a_broker_every_command_ends_soon(services: Services):
+    env = services.env | {"PROMO_KAFKA_BOOTSTRAP_SERVERS": NOBODY_THERE}
+    commands = ("stream run", "campaigns send", "notifications watch", "dead-letters list", "dead-letters replay")
+    with ThreadPoolExecutor(len(commands)) as together:  # each waits some 10 s for an answer
+        ends = together.map(lambda each: run(env, *each.split(), input=lines(campaign()), timeout=30), commands)
+        for command, done in zip(commands, ends, strict=True):
+            assert one_line(done, 1).startswith(f"Kafka at {NOBODY_THERE} gave no answer"), command
 
 
 @pytest.mark.parametrize(
@@ -448,3 +451,46 @@ def test_a_foreign_process_is_not_taken_for_a_leftover_dagster(tmp_path: Path):
         assert run({"PROMO_HOME": str(tmp_path)}, "down").returncode == 0
         assert foreign.poll() is None
         foreign.kill()
+
+
+# demo
+
+
+def test_the_demo_shows_what_lies_in_the_sinks_and_in_the_lake_and_leaves_no_process(env: dict[str, str], tmp_path: Path):
+    lake = tmp_path / "lake"
+    own = {"PROMO_HOME": str(tmp_path), "PROMO_LAKE_ROOT": str(lake), "PROMO_CHECKPOINT_DIR": str(tmp_path / "checkpoint")}
+    done = run(env | own, "demo", "--exit", timeout=500)
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    told = done.stdout.decode()
+    assert done.returncode == 0, told + done.stderr.decode()
+    with psycopg.connect(env["PROMO_POSTGRES_URL"]) as connection:
+        rows = connection.execute("SELECT count(*) FROM subscribers_feedback WHERE starts_with(adv_campaign_id, 'demo-')").fetchall()
+    assert figures(told, "all") == [11, rows[0][0], 11_880, 11_880]
+
+    def in_files(folder: str) -> int:
+        return sum(pq.ParquetFile(file).read([]).num_rows for file in (lake / "user" / folder).rglob("*.parquet"))
+
+    read, kept, rejected = (figures(told, f"events {what}") for what in ("read from RAW", "kept", "rejected"))
+    assert read == [28, in_files("master/data/geo/events")] == [28, 140_000]
+    assert kept == [28, in_files("dosperados/data/dds/events")]
+    assert rejected == [28, in_files("dosperados/data/dds/rejected_events")]
+    marts = {"users": "users", "zones by week and month": "geo", "friends to recommend": "friend_recomendation"}
+    for line, mart in marts.items():
+        folder = f"dosperados/marts/{mart}"
+        assert figures(told, line) == [1, in_files(f"{folder}/date={yesterday}")] == [1, in_files(folder)]
+        assert in_files(folder) > 100
+    assert f"The marts as of {yesterday}: http://127.0.0.1:" in told
+    assert [each for each in psutil.process_iter() if home_of(each) == str(tmp_path)] == []
+
+
+def figures(told: str, line: str) -> list[int]:
+    """The numbers of the printed table's line that begins so."""
+    (rest,) = re.findall(rf"^  {line}  (.*)$", told, re.MULTILINE)
+    return [int(number.replace(",", "")) for number in re.findall(r"(?<!\S)[\d,]+(?!\S)", rest)]
+
+
+def home_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get("PROMO_HOME")
+    except (psutil.Error, OSError):
+        return None

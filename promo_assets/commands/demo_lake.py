@@ -58,7 +58,7 @@ def fill_raw(settings: Settings, last: date, go_on: Callable[[], None]) -> list[
     with raw_days(settings) as raw:
         present = {day: names for day in days_between(settings.lake_start, last) if (names := raw.names(day))}
         if foreign := [day for day, names in present.items() if names != [FILE]]:
-            say(f"{raw.place}/{day_folder(foreign[0])} is not of the sample: RAW's {len(present):,} days are used, none is added")
+            say(f"{raw.place}/{day_folder(foreign[0])} is not of the sample: RAW is used as it is, nothing is added to it")
             return list(present)
         if missing := [day for day in days if day not in present]:
             with working(f"making up RAW: {len(missing)} days of {SAMPLE.events_per_day:,} events, up to {missing[-1]}"):
@@ -94,7 +94,7 @@ class LakeResults:
         return problems + [f"{asset} has no row of {self.days[-1]}" for asset in MARTS if not self.rows[asset].get(self.days[-1])]
 
     def table(self) -> Table:
-        caption = "rows as Dagster recorded them of each day; they are counted in the files' footers"
+        caption = "rows are what Dagster recorded, counted in the files' footers"
         table = Table("lake", caption=caption, caption_justify="left", box=SIMPLE_HEAD)
         for name in ("days", "rows", "asset"):
             table.add_column(name, justify="left" if name == "asset" else "right")

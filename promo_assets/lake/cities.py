@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import zoneinfo
 from dataclasses import dataclass
 from math import cos, radians, sin
@@ -11,6 +12,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 EARTH_RADIUS_KM = 6371.0
+NO_TIMEZONES = {"localtime", "Factory", "posixrules"}  # files beside the time zones, on some machines
 SHIPPED = Path(__file__).with_name("geo.csv")
 # Cities whose dot products differ by less are compared by their exact distance: 1e-9 km is at most 1.6e-13 of a dot product.
 NEARLY_EQUAL = 1e-12
@@ -35,8 +37,11 @@ def parse_cities(content: bytes) -> list[City]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise CitiesError("it is not UTF-8 text") from None
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";")
-    lines = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(field.strip() for field in row)]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";", strict=True)
+    try:
+        lines = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(field.strip() for field in row)]
+    except csv.Error as error:
+        raise CitiesError(f"line {reader.line_num}: {error}") from None
     if not lines:
         raise CitiesError("it is empty")
     header = ["lon" if name.lower() == "lng" else name.lower() for name in lines[0][1]]
@@ -69,16 +74,15 @@ def _city(field: dict[str, str]) -> City:
     timezone = field.get("timezone") or _shipped_timezones().get(field["city"], "")
     if not timezone:
         raise ValueError(f"no time zone is known for {field['city']}: add it as column timezone")
-    if timezone not in zoneinfo.available_timezones():
+    if timezone not in zoneinfo.available_timezones() - NO_TIMEZONES:
         raise ValueError(f"{timezone!r} is no IANA time zone")
     return City(int(field["id"]), field["city"], _degrees(field, "lat", 90), _degrees(field, "lon", 180), timezone)
 
 
 def _degrees(field: dict[str, str], name: str, limit: int) -> float:
-    try:
-        value = float(field[name].replace(",", "."))
-    except ValueError:
-        raise ValueError(f"{name} {field[name]!r} is no number") from None
+    if not re.fullmatch(r"[+-]?[0-9]+([.,][0-9]+)?", field[name]):
+        raise ValueError(f"{name} {field[name]!r} is no number")
+    value = float(field[name].replace(",", "."))
     if not -limit <= value <= limit:
         raise ValueError(f"{name} {field[name]} is outside of ±{limit}")
     return value

@@ -33,7 +33,7 @@ class Files:
         self._jvm: Any = spark._jvm
         self._conf: Any = spark._jsc.hadoopConfiguration()  # pyright: ignore[reportOptionalMemberAccess, reportOptionalCall]
         with told(f"the lake at {self.root} cannot be reached"):
-            root_path = self._path(self.root)
+            root_path = self._path(f"{self.root}/")
             self._system = root_path.getFileSystem(self._conf)
             # Unlike the system's own, its rename fails where the new name exists, instead of moving into it.
             self._context = self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(root_path.toUri(), self._conf)

@@ -5,7 +5,7 @@ from datetime import date
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from promo_assets.lake.partitions import window_start
+from promo_assets.lake.partitions import date_literal, window_start
 from promo_assets.lake.tables import EVENT_TYPES, GEO_MART
 
 REGISTRATION = "user"
@@ -37,5 +37,5 @@ def geo(events: DataFrame, first_messages: DataFrame, as_of: date, depth: int) -
 def _registrations(first_messages: DataFrame, start: date) -> DataFrame:
     """Users whose first message ever is in the window: one row each, where that message has a city."""
     first = first_messages.groupBy("user_id").agg(F.min("date").alias("date"), F.min_by("city_id", "date").alias("city_id"))
-    registered = first.where((F.col("date") >= F.lit(start)) & F.col("city_id").isNotNull())
+    registered = first.where((F.col("date") >= date_literal(start)) & F.col("city_id").isNotNull())
     return registered.select("city_id", "date", F.lit(REGISTRATION).alias("event_type"))

@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from promo_assets.lake.cities import City, city_value
-from promo_assets.lake.partitions import midnight_after, window_start
+from promo_assets.lake.partitions import date_literal, midnight_after, window_start
 from promo_assets.lake.tables import USERS
 
 HOME_AFTER_DAYS = 27
@@ -26,7 +26,7 @@ def users(visits: DataFrame, cities: list[City], as_of: date, depth: int) -> Dat
             ),
             F.array_sort(F.collect_list(F.when(F.col("began"), place))).alias("travels"),
         )
-        .where(F.col("last.date") >= F.lit(window_start(as_of, depth)))
+        .where(F.col("last.date") >= date_literal(window_start(as_of, depth)))
     )
     still_there = F.lit(midnight_after(as_of)) - F.col("last.since") > stay
     home_id = F.when(still_there, F.col("last.city_id")).otherwise(F.col("home.city_before"))
@@ -51,7 +51,7 @@ def _joined(visits: DataFrame, start: date) -> DataFrame:
     so_far = history.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     city_before, date_before = F.lag("city_id").over(history), F.lag("date").over(history)
     moved = F.coalesce(city_before != F.col("city_id"), F.lit(True))
-    began = (F.col("date") >= F.lit(start)) & (moved | (date_before < F.lit(start)))
+    began = (F.col("date") >= date_literal(start)) & (moved | (date_before < date_literal(start)))
     runs = visits.withColumns({"city_before": city_before, "moved": moved, "began": began})
     since = F.last(F.when(F.col("moved"), F.col("first_message_at")), ignorenulls=True).over(so_far)
     joined = runs.withColumn("since", since)

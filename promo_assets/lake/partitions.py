@@ -2,6 +2,9 @@
 
 from datetime import UTC, date, datetime, time, timedelta
 
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
 ONE_DAY = timedelta(days=1)
 
 
@@ -18,3 +21,8 @@ def window_start(as_of: date, depth: int) -> date:
 def midnight_after(day: date) -> datetime:
     """24:00 UTC of that day."""
     return datetime.combine(day, time(), UTC) + ONE_DAY
+
+
+def date_literal(day: date) -> Column:
+    """`lit(day)` fails for years before 1000."""
+    return F.lit(day.isoformat()).cast("date")

@@ -22,7 +22,7 @@ CITIES = [
 SYDNEY, PERTH, ADELAIDE = ((city.lat, city.lon, city.city_id) for city in CITIES)
 NOWHERE = (None, None, None)
 
-_EVENT_FIELDS = RAW_EVENTS.schema["event"].dataType.names  # pyright: ignore[reportAttributeAccessIssue]
+_EVENT_FIELDS = RAW_EVENTS.schema["event"].dataType.names
 
 
 def raw_row(event_type: str | None, lat: float | None = None, lon: float | None = None, date: str = "2022-05-28", **event: object) -> Row:

@@ -53,7 +53,7 @@ CASES: list[Case] = []
 def case(outcome: dict | str, event_type: str | None = "message", **changed: object) -> Case:
     user = {"message": {"message_from": 7}, "reaction": {"reaction_from": "7"}, "subscription": {"user": "7"}}.get(str(event_type), {})
     where = {name: changed.pop(name) for name in ("lat", "lon", "date") if name in changed}
-    row = raw_row(event_type, **where, **({"message_id": len(CASES), "message_ts": AT} | user | changed))  # pyright: ignore[reportArgumentType]
+    row = raw_row(event_type, **where, **({"message_id": len(CASES), "message_ts": AT} | user | changed))
     label = " ".join([repr(event_type), *(f"{name}={value!r}" for name, value in (where | changed).items())])
     CASES.append(Case(label, row, outcome))
     return CASES[-1]

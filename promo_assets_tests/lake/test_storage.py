@@ -107,7 +107,7 @@ def test_a_killed_write_leaves_the_old_day_or_none_and_the_next_one_cleans_up(
     old = lake.read(STG_EVENTS, [DAY]).toArrow().to_pylist()
     write_day(raw, DAY, [subscription(str(user), f"{DAY} 10:00:00", HERE, channel=1) for user in range(40)])
     killed = subprocess.Popen([sys.executable, "-m", "promo_assets_tests.lake.killed_write", str(tmp_path), str(DAY), point])
-    children = wait_for(lambda: psutil.Process(killed.pid).children(), 60, "no JVM started")
+    children = wait_for(lambda: psutil.Process(killed.pid).children(), "the JVM")
     assert killed.wait(120) == -9
     psutil.wait_procs(children, 30)
     if lake.has(STG_EVENTS, DAY):
