@@ -168,7 +168,9 @@ class _Report:
 
     def _show(self, lag_messages: int | None) -> None:
         figures, before = self._host.figures, self._shown
-        self._shown, self._moved_to = figures.sums, self._position()
+        position, self._shown = self._position(), figures.sums
+        if lag_messages is not None:  # else shown again when Spark has told how far its first micro-batch read
+            self._moved_to = position
         shown = self._shown | figures.gauges | ({} if lag_messages is None else {"lag_messages": lag_messages})
         self._materialized(promo_notifications, shown)
         self._materialized(subscribers_feedback, shown)
