@@ -3,49 +3,74 @@
 Near comes first: few pairs are near, and all pairs of a popular channel would be too many.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from itertools import product
 from math import sin
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from promo_assets.lake.cities import EARTH_RADIUS_KM, City, city_value, distance_km, unit_vector
+from promo_assets.lake.partitions import date_literal
 from promo_assets.lake.tables import FRIENDS, SUBSCRIPTION
 
 NEAR_KM = 1.0
 # Cells are cubes in space, not squares on a map: true at each latitude, at the poles and across the 180th meridian. Their
 # edge is a little more than NEAR_KM, and a chord is no longer than its arc: who is near is in the same cell or next to it.
 CELL_KM = 1.001
+POPULAR = 63  # channels that are told by the bits of a long; the last bit is its sign
 _AXIS = 2**14  # cells along an axis, more than twice the Earth's radius
 # Half of a cell's neighbours, and the cell itself: each two cells meet once.
 _MEETING = [dx * _AXIS * _AXIS + dy * _AXIS + dz for dx, dy, dz in product((-1, 0, 1), repeat=3) if (dx, dy, dz) >= (0, 0, 0)]
 
 
 def friend_recomendation(
-    last_positions: DataFrame, events: DataFrame, correspondents: DataFrame, cities: list[City], processed_at: datetime
+    last_positions: DataFrame, events: DataFrame, correspondents: DataFrame, cities: list[City], processed_at: datetime, as_of: date
 ) -> DataFrame:
     """Table `friend_recomendation`, from the tables `last_positions` and `events` of the window and `correspondents` of all days."""
-    people = _people(last_positions, events)
-    pairs = _near_pairs(people).where(F.arrays_overlap("channels_1", "channels_2"))
-    strangers = pairs.join(correspondents.select("user_left", "user_right"), ["user_left", "user_right"], "left_anti")
     processed = F.lit(processed_at)
-    return strangers.select(
-        "user_left",
-        "user_right",
-        "zone_id",
-        processed.alias("processed_dttm"),
-        F.from_utc_timestamp(processed, city_value(F.col("zone_id"), cities, "timezone")).alias("local_time"),
-    ).select(*FRIENDS.column_names)
+    return (
+        _pairs(_people(last_positions, _channels(events, as_of), _partners(correspondents)))
+        .select(
+            "user_left",
+            "user_right",
+            "zone_id",
+            processed.alias("processed_dttm"),
+            F.from_utc_timestamp(processed, city_value(F.col("zone_id"), cities, "timezone")).alias("local_time"),
+        )
+        .select(*FRIENDS.column_names)
+    )
 
 
-def _people(last_positions: DataFrame, events: DataFrame) -> DataFrame:
-    """A row is a user of the window with a position and a channel: where last seen, and the channels subscribed to."""
-    seen = last_positions.groupBy("user_id").agg(*(F.max_by(name, "date").alias(name) for name in ("lat", "lon", "city_id")))
+def _channels(events: DataFrame, as_of: date) -> DataFrame:
+    """A row is a user with subscriptions: the popular channels among them as bits, the others as a list.
+
+    Most pairs with a common channel have a popular one, and two longs are compared far sooner than two lists. Which channels are
+    popular decides about time only: the last day's count stands for the window's.
+    """
     subscribed = events.where((F.col("event_type") == SUBSCRIPTION) & F.col("channel_id").isNotNull())
-    channels = subscribed.groupBy("user_id").agg(F.collect_set("channel_id").alias("channels"))
+    of_day = subscribed.where(F.col("date") == date_literal(as_of)).groupBy("channel_id").agg(F.count("*").alias("number"))
+    first = F.desc("number"), "channel_id"
+    ranks = of_day.orderBy(*first).limit(POPULAR).select("channel_id", (F.row_number().over(Window.orderBy(*first)) - 1).alias("rank"))
+    ranked = subscribed.select("user_id", "channel_id").join(F.broadcast(ranks), "channel_id", "left")
+    bit = F.call_function("shiftleft", F.lit(1).cast("long"), F.col("rank"))
+    return ranked.groupBy("user_id").agg(
+        F.coalesce(F.bit_or(bit), F.lit(0).cast("long")).alias("popular"),
+        F.collect_set(F.when(F.col("rank").isNull(), F.col("channel_id"))).alias("channels"),
+    )
+
+
+def _partners(correspondents: DataFrame) -> DataFrame:
+    """A row is a user who wrote or was written to: with whom. Each pair stands with its smaller id alone."""
+    return correspondents.groupBy(F.col("user_left").alias("user_id")).agg(F.collect_set("user_right").alias("partners"))
+
+
+def _people(last_positions: DataFrame, channels: DataFrame, partners: DataFrame) -> DataFrame:
+    """A row is a user of the window with a position and a channel: where last seen, what subscribed to, whom written with."""
+    seen = last_positions.groupBy("user_id").agg(*(F.max_by(name, "date").alias(name) for name in ("lat", "lon", "city_id")))
+    known = seen.join(channels.hint("shuffle_hash"), "user_id").join(partners.hint("shuffle_hash"), "user_id", "left")
     x, y, z = (axis * EARTH_RADIUS_KM for axis in unit_vector(F.col("lat"), F.col("lon")))
-    return seen.join(channels, "user_id").withColumns({"x": x, "y": y, "z": z}).withColumn("cell", _cell())
+    return known.withColumns({"x": x, "y": y, "z": z}).withColumn("cell", _cell())
 
 
 def _cell() -> Column:
@@ -54,20 +79,27 @@ def _cell() -> Column:
     return (i * _AXIS + j) * _AXIS + k
 
 
-def _near_pairs(people: DataFrame) -> DataFrame:
-    """A row is an unordered pair of people within NEAR_KM."""
-    columns = ("user_id", "lat", "lon", "x", "y", "z", "city_id", "channels", "cell")
-    one = people.select(*(F.col(name).alias(f"{name}_1") for name in columns), F.explode(F.array(*map(F.lit, _MEETING))).alias("step"))
-    other = people.select(*(F.col(name).alias(f"{name}_2") for name in columns)).hint("shuffle_hash")
-    meets = (F.col("cell_1") + F.col("step") == F.col("cell_2")) & ((F.col("step") != 0) | (F.col("user_id_1") < F.col("user_id_2")))
-    pairs = one.join(other, meets & _is_near())
-    first_is_left = F.col("user_id_1") < F.col("user_id_2")
+def _pairs(people: DataFrame) -> DataFrame:
+    """A row is an unordered pair of people who are near, have a common channel and never wrote.
+
+    All is asked within one join, so that no row is made for a pair that fails; its two sides share one shuffle of the people.
+    """
+    by_cell = people.repartition("cell")
+    one = by_cell.select(
+        *(F.col(name).alias(f"{name}_1") for name in people.columns), F.explode(F.array(*map(F.lit, _MEETING))).alias("step")
+    )
+    other = by_cell.select(*(F.col(name).alias(f"{name}_2") for name in people.columns)).hint("shuffle_hash")
+    is_left = F.col("user_id_1") < F.col("user_id_2")
+    meets = (F.col("cell_1") + F.col("step") == F.col("cell_2")) & ((F.col("step") != 0) | is_left)
+    shares = (F.col("popular_1").bitwiseAND(F.col("popular_2")) != 0) | F.arrays_overlap("channels_1", "channels_2")
+    wrote = F.when(is_left, F.array_contains("partners_1", F.col("user_id_2"))).otherwise(
+        F.array_contains("partners_2", F.col("user_id_1"))
+    )
+    pairs = one.join(other, meets & _is_near() & shares & ~F.coalesce(wrote, F.lit(False)))
     return pairs.select(
         F.least("user_id_1", "user_id_2").alias("user_left"),
         F.greatest("user_id_1", "user_id_2").alias("user_right"),
-        F.when(first_is_left, F.col("city_id_1")).otherwise(F.col("city_id_2")).alias("zone_id"),
-        F.col("channels_1"),
-        F.col("channels_2"),
+        F.when(is_left, F.col("city_id_1")).otherwise(F.col("city_id_2")).alias("zone_id"),
     )
 
 

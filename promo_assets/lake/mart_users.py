@@ -24,7 +24,7 @@ def users(visits: DataFrame, cities: list[City], as_of: date, depth: int) -> Dat
             F.max(F.when(F.col("first_message_at") - F.col("since_before") > stay, F.struct("date", "visit_number", "city_before"))).alias(
                 "home"
             ),
-            F.array_sort(F.collect_list(F.when(F.col("began"), place))).alias("travels"),
+            F.sort_array(F.collect_list(F.when(F.col("began"), place))).alias("travels"),
         )
         .where(F.col("last.date") >= date_literal(window_start(as_of, depth)))
     )

@@ -117,6 +117,7 @@ def build_friends(lake: Lake, cities: list[City], as_of: date, depth: int, proce
         lake.read_up_to(tables.CORRESPONDENTS, as_of),
         cities,
         processed_at,
+        as_of,
     )
     return lake.replace_day(mart, tables.FRIENDS, as_of)
 

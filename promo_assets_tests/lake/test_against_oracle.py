@@ -82,4 +82,4 @@ def test_marts_are_the_oracles(made: Made, depth: int) -> None:
 def friends(made: Made, window: str) -> DataFrame:
     near = made.last_positions.where(window), made.events.where(window)
     processed_at = datetime(2022, 5, 21, 3, tzinfo=UTC)
-    return friend_recomendation(*near, made.correspondents, made.cities, processed_at).drop("processed_dttm", "local_time")
+    return friend_recomendation(*near, made.correspondents, made.cities, processed_at, LAST_DAY).drop("processed_dttm", "local_time")

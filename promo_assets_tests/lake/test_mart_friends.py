@@ -200,7 +200,7 @@ IDS = {name: (10 ** (n % 18 + 1) + 2 * n - 1, 10 ** (n % 18 + 1) + 2 * n) for n,
 def find_friends(spark: SparkSession, rows: list[Row]) -> DataFrame:
     history = events_frame(spark, rows)
     window = history.where(F.col("date").between(*WINDOW))
-    return friend_recomendation(last_positions(window), window, correspondents(history), CITIES, PROCESSED_AT)
+    return friend_recomendation(last_positions(window), window, correspondents(history), CITIES, PROCESSED_AT, AS_OF)
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +253,7 @@ def test_1_km_is_1_km_all_over_the_globe_and_in_all_directions(spark: SparkSessi
         near.append((10 * n, 10 * n + 1))
     seen_there = frame(spark, LAST_POSITIONS, [("2022-05-01", *position, 1) for position in positions])
     subscribed = events_frame(spark, [subscription(user, NOON, 7) for user, _, _ in positions])
-    found = friend_recomendation(seen_there, subscribed, correspondents(subscribed), CITIES, PROCESSED_AT)
+    found = friend_recomendation(seen_there, subscribed, correspondents(subscribed), CITIES, PROCESSED_AT, AS_OF)
     assert sorted(row[:2] for row in told(found)) == near
 
 
@@ -268,5 +268,5 @@ def test_a_channel_of_100_000_subscribers_of_whom_few_are_near_is_done_in_second
     seen_there = people.select(day, "user_id", lat.alias("lat"), lon.alias("lon"), F.lit(1).cast("long").alias("city_id"))
     subscribed = people.select(day, "user_id", F.lit(7).cast("long").alias("channel_id"), F.lit("subscription").alias("event_type"))
     nobody = correspondents(events_frame(spark, []))
-    found = friend_recomendation(seen_there, subscribed, nobody, CITIES, PROCESSED_AT)
+    found = friend_recomendation(seen_there, subscribed, nobody, CITIES, PROCESSED_AT, AS_OF)
     assert sorted(row[:2] for row in told(found)) == [(0, 100_000), (54_321, 100_001), (99_999, 100_002)]
