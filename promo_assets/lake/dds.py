@@ -11,13 +11,14 @@ READABLE_TIME = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?\z"
 
 def usable_events(stg_events: DataFrame, cities: list[City]) -> DataFrame:
     """Table `events`, with the partition's `date`."""
-    typed = stg_events.select("date", *_typed(), _reason().alias("reason")).where(F.col("reason").isNull())
+    typed = stg_events.select("date", *_typed()).where(_is_usable())
     return add_nearest_city(typed, cities).select("date", *EVENTS.column_names)
 
 
 def rejected_events(stg_events: DataFrame) -> DataFrame:
     """Table `rejected_events`, with the partition's `date`."""
-    return stg_events.withColumn("reason", _reason()).where(F.col("reason").isNotNull()).select("date", *REJECTED_EVENTS.column_names)
+    typed = stg_events.withColumns({"user_id": _user_id(), "event_at": _event_at()})
+    return typed.where(~_is_usable()).withColumn("reason", _reason()).select("date", *REJECTED_EVENTS.column_names)
 
 
 def _typed() -> list[Column]:
@@ -33,16 +34,21 @@ def _typed() -> list[Column]:
     ]
 
 
+def _is_usable() -> Column:
+    """Never null. Not asked by way of the reason: Spark pushes it below the typed columns, where each mention computes them again."""
+    of_day = F.coalesce(F.to_date("event_at") == F.col("date"), F.lit(False))
+    return F.col("user_id").isNotNull() & of_day & ~_is_outside("lat", 90) & ~_is_outside("lon", 180)
+
+
 def _reason() -> Column:
     """Why an event cannot be used: the first that applies; null for a usable one."""
-    no_user = F.when(_user_id().isNull(), "no user: digits are needed")
     return F.coalesce(
         F.when(F.col("event_type").isNull() | ~F.col("event_type").isin(*EVENT_TYPES), "unknown event type"),
-        no_user,
-        F.when(_event_at().isNull(), "no readable time"),
-        F.when(F.to_date(_event_at()) != F.col("date"), "time outside of the partition's day"),
-        F.when(_outside("lat", 90), "lat outside of ±90"),
-        F.when(_outside("lon", 180), "lon outside of ±180"),
+        F.when(F.col("user_id").isNull(), "no user: digits are needed"),
+        F.when(F.col("event_at").isNull(), "no readable time"),
+        F.when(F.to_date("event_at") != F.col("date"), "time outside of the partition's day"),
+        F.when(_is_outside("lat", 90), "lat outside of ±90"),
+        F.when(_is_outside("lon", 180), "lon outside of ±180"),
     )
 
 
@@ -72,6 +78,6 @@ def _event_at() -> Column:
     return F.when(text.rlike(READABLE_TIME), text.try_cast("timestamp"))
 
 
-def _outside(name: str, limit: int) -> Column:
+def _is_outside(name: str, limit: int) -> Column:
     """NaN is outside, null is not."""
-    return ~F.col(name).between(-limit, limit)
+    return F.coalesce(~F.col(name).between(-limit, limit), F.lit(False))

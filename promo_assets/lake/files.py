@@ -1,7 +1,7 @@
 """Files of the lake, on local folders and HDFS alike, through Hadoop's file system: list, measure, replace as a whole."""
 
 import contextlib
-import fcntl
+import errno
 import json
 import os
 import re
@@ -29,18 +29,24 @@ class Files:
 
     def __init__(self, spark: SparkSession, root: str):
         self.root = root.rstrip("/") if urlsplit(root).scheme else Path(root).absolute().as_uri()
-        self._gateway: Any = spark.sparkContext._gateway
-        self._jvm: Any = spark._jvm
+        jvm: Any = spark._jvm
+        self._path: Any = jvm.org.apache.hadoop.fs.Path  # looked up once: each look costs round trips to the JVM
+        self._parquet_file: Any = jvm.org.apache.parquet.hadoop.util.HadoopInputFile
+        self._parquet_reader: Any = jvm.org.apache.parquet.hadoop.ParquetFileReader
+        self._io: Any = jvm.org.apache.commons.io.IOUtils
         self._conf: Any = spark._jsc.hadoopConfiguration()  # pyright: ignore[reportOptionalMemberAccess, reportOptionalCall]
         with told(f"the lake at {self.root} cannot be reached"):
             root_path = self._path(f"{self.root}/")
             self._system = root_path.getFileSystem(self._conf)
-            # Unlike the system's own, its rename fails where the new name exists, instead of moving into it.
-            self._context = self._jvm.org.apache.hadoop.fs.FileContext.getFileContext(root_path.toUri(), self._conf)
-            if urlsplit(self.root).scheme == "file":
+            self._is_local = urlsplit(self.root).scheme == "file"
+            if self._is_local:
                 # Its `.crc` files would make a file unreadable that somebody changes with another program, geo.csv in an editor say.
                 self._system.setWriteChecksum(False)
                 self._system.setVerifyChecksum(False)
+            else:
+                # Unlike the system's own, its rename fails where the new name exists, instead of moving into it.
+                self._context = jvm.org.apache.hadoop.fs.FileContext.getFileContext(root_path.toUri(), self._conf)
+                self._no_options = spark.sparkContext._gateway.new_array(jvm.org.apache.hadoop.fs.Options.Rename, 0)  # pyright: ignore[reportOptionalMemberAccess]
             self._system.exists(root_path)
 
     def exists(self, name: str) -> bool:
@@ -55,14 +61,20 @@ class Files:
             return [(status.getPath().getName(), status.getModificationTime() / 1000) for status in statuses]
 
     def data_files(self, folder: str) -> list[tuple[str, int, int]]:
-        """Name, bytes and modification time (unix ms) of each file at any depth, in order, as Spark sees them: without . or _ in front."""
-        path, found = self._path(folder), []
+        """Name, bytes and modification time (unix ms) of each file at any depth, in order, as Spark sees them: without . or _ in front.
+
+        Not by `listFiles`: on a local file system that starts a process per file, to ask for its owner.
+        """
+        found, folders = [], [self._path(folder)]
         with told(folder):
-            if self._system.exists(path):
-                every = self._system.listFiles(path, True)
-                while every.hasNext():
-                    status = every.next()
-                    if not status.getPath().getName().startswith((".", "_")):
+            while folders:
+                path = folders.pop()
+                for status in self._system.listStatus(path) if self._system.exists(path) else []:
+                    if status.getPath().getName().startswith((".", "_")):
+                        continue
+                    if status.isDirectory():
+                        folders.append(status.getPath())
+                    else:
                         found.append((status.getPath().toString(), status.getLen(), status.getModificationTime()))
         return sorted(found)
 
@@ -90,7 +102,7 @@ class Files:
                 return None
             stream = self._system.open(path)
             try:
-                return bytes(self._jvm.org.apache.commons.io.IOUtils.toByteArray(stream))
+                return bytes(self._io.toByteArray(stream))
             finally:
                 stream.close()
 
@@ -121,20 +133,6 @@ class Files:
             with contextlib.suppress(LakeError):  # others may write there, too
                 self._delete(place, recursive=False)
 
-    @contextlib.contextmanager
-    def publishing(self) -> Iterator[None]:
-        """One process at a time on a local file system, whose rename may copy into a folder that appears meanwhile; HDFS's is atomic."""
-        parts = urlsplit(self.root)
-        if parts.scheme != "file":
-            yield
-            return
-        folder = os.open(unquote(parts.path), os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(folder)
-
     def replace(self, name: str, new: str, old: str) -> None:
         """Renames `new` to `name`; what is there, whoever put it there meanwhile, goes to `old` first."""
         with told(name):
@@ -143,45 +141,51 @@ class Files:
                 try:
                     self._rename(new, name)
                     return
-                except Py4JJavaError as error:
-                    if not _is(error, "FileAlreadyExistsException"):
-                        raise
-                    self._set_aside(name, f"{old}-{attempt}")
+                except FileExistsError:
+                    with contextlib.suppress(FileNotFoundError):  # another writer was faster
+                        self._rename(name, f"{old}-{attempt}")
         raise LakeError(f"{name} is being replaced by others again and again")
 
-    def _set_aside(self, name: str, old: str) -> None:
-        try:
-            self._rename(name, old)
-        except Py4JJavaError as error:
-            if not _is(error, "FileNotFoundException"):  # another writer was faster
-                raise
-
     def _rename(self, name: str, new_name: str) -> None:
-        no_options = self._gateway.new_array(self._jvm.org.apache.hadoop.fs.Options.Rename, 0)
-        self._context.rename(self._path(name), self._path(new_name), no_options)
+        """At once or not at all. Raises `FileExistsError` where the new name is a folder with something in it, `FileNotFoundError`
+        where there is nothing to rename."""
+        if self._is_local:  # Hadoop's own looks first and then renames, and starts four processes to look
+            try:
+                os.rename(_local(name), _local(new_name))
+            except OSError as error:
+                if error.errno == errno.ENOTEMPTY:
+                    raise FileExistsError(new_name) from None
+                raise
+            return
+        try:
+            self._context.rename(self._path(name), self._path(new_name), self._no_options)
+        except Py4JJavaError as error:
+            if _is(error, "FileAlreadyExistsException"):
+                raise FileExistsError(new_name) from None
+            if _is(error, "FileNotFoundException"):
+                raise FileNotFoundError(name) from None
+            raise
 
     def _delete(self, name: str, recursive: bool = True) -> None:
         with told(name):
             self._system.delete(self._path(name), recursive)
 
     def _footer(self, name: str, look: Callable[[Any], Any]) -> Any:
-        parquet = self._jvm.org.apache.parquet.hadoop
         with told(name):
-            reader = parquet.ParquetFileReader.open(parquet.util.HadoopInputFile.fromPath(self._path(name), self._conf))
+            reader = self._parquet_reader.open(self._parquet_file.fromPath(self._path(name), self._conf))
             try:
                 return look(reader)
             finally:
                 reader.close()
 
-    def _path(self, name: str) -> Any:
-        return self._jvm.org.apache.hadoop.fs.Path(name)
-
 
 @contextlib.contextmanager
 def told(what: str) -> Iterator[None]:
-    """An error of Spark or Hadoop becomes a `LakeError`, in one line that begins with what was wanted."""
+    """An error of Spark, Hadoop or the file system becomes a `LakeError`, in one line that begins with what was wanted."""
     try:
         yield
+    except OSError as error:
+        raise LakeError(f"{what}: {error.strerror or error}") from None
     except (Py4JJavaError, PySparkException) as error:
         raise LakeError(f"{what}: {_reason(error)}") from None
 
@@ -204,6 +208,10 @@ def _plain(message: str) -> str:
     """The first line, without Spark's error class and SQLSTATE."""
     first = message.strip().partition("\n")[0]
     return re.sub(r"^\[[A-Z0-9_.]+\] | *SQLSTATE: \w+$", "", first).rstrip(". ")
+
+
+def _local(name: str) -> str:
+    return unquote(urlsplit(name).path)
 
 
 def _is(error: Py4JJavaError, simple_name: str) -> bool:

@@ -28,16 +28,12 @@ def friend_recomendation(
     last_positions: DataFrame, events: DataFrame, correspondents: DataFrame, cities: list[City], processed_at: datetime, as_of: date
 ) -> DataFrame:
     """Table `friend_recomendation`, from the tables `last_positions` and `events` of the window and `correspondents` of all days."""
+    people = _people(last_positions, _channels(events, as_of), _partners(correspondents))
     processed = F.lit(processed_at)
+    local_time = F.from_utc_timestamp(processed, city_value(F.col("city_id"), cities, "timezone"))
     return (
-        _pairs(_people(last_positions, _channels(events, as_of), _partners(correspondents)))
-        .select(
-            "user_left",
-            "user_right",
-            "zone_id",
-            processed.alias("processed_dttm"),
-            F.from_utc_timestamp(processed, city_value(F.col("zone_id"), cities, "timezone")).alias("local_time"),
-        )
+        _pairs(people.withColumn("local_time", local_time))  # of each person, not of each pair: they are far fewer
+        .withColumn("processed_dttm", processed)
         .select(*FRIENDS.column_names)
     )
 
@@ -80,7 +76,7 @@ def _cell() -> Column:
 
 
 def _pairs(people: DataFrame) -> DataFrame:
-    """A row is an unordered pair of people who are near, have a common channel and never wrote.
+    """A row is an unordered pair of people who are near, have a common channel and never wrote, with the left one's zone and time.
 
     All is asked within one join, so that no row is made for a pair that fails; its two sides share one shuffle of the people.
     """
@@ -100,6 +96,7 @@ def _pairs(people: DataFrame) -> DataFrame:
         F.least("user_id_1", "user_id_2").alias("user_left"),
         F.greatest("user_id_1", "user_id_2").alias("user_right"),
         F.when(is_left, F.col("city_id_1")).otherwise(F.col("city_id_2")).alias("zone_id"),
+        F.when(is_left, F.col("local_time_1")).otherwise(F.col("local_time_2")).alias("local_time"),
     )
 
 

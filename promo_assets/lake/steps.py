@@ -128,7 +128,7 @@ def _window(lake: Lake, table: Table, as_of: date, depth: int) -> DataFrame:
 
 def _few_files(lake: Lake, frame: DataFrame, read_from: Table, days: Sequence[date]) -> DataFrame:
     size = sum(length for day in days for _, length, _ in lake.files(read_from, day))
-    return frame.coalesce(max(1, ceil(size / BYTES_OF_A_TASK)))
+    return frame.coalesce(max(ceil(size / BYTES_OF_A_TASK), min(len(days), lake.cores)))
 
 
 def _file_a_day(frame: DataFrame, days: Sequence[date]) -> DataFrame:

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -19,6 +20,15 @@ def die(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def dying_after(rename: Callable[..., None], when: Callable[[str], bool]) -> Callable[..., None]:
+    def rename_and_die(files: Files, name: str, new_name: str) -> None:
+        rename(files, name, new_name)
+        if when(new_name):
+            die()
+
+    return rename_and_die
+
+
 def die_when_spark_writes(staging: Path) -> None:
     while not any(staging.rglob("_temporary/**/*.parquet")):
         time.sleep(0.001)
@@ -31,8 +41,7 @@ def main(root: str, day: str, point: str) -> None:
     if point == "before the day is renamed":
         Files.replace = die
     elif point == "when the old day is away":
-        set_aside = Files._set_aside
-        Files._set_aside = lambda *of: die(set_aside(*of))
+        Files._rename = dying_after(Files._rename, lambda new_name: "/old-" in new_name)
     else:
         threading.Thread(target=die_when_spark_writes, args=(Path(root) / "user/somebody/staging",), daemon=True).start()
     steps.stage(lake, [date.fromisoformat(day)])
