@@ -5,6 +5,7 @@ import io
 import re
 import zoneinfo
 from dataclasses import dataclass
+from functools import cache
 from math import cos, radians, sin
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def _city(field: dict[str, str]) -> City:
     timezone = field.get("timezone") or _shipped_timezones().get(field["city"], "")
     if not timezone:
         raise ValueError(f"no time zone is known for {field['city']}: add it as column timezone")
-    if timezone not in zoneinfo.available_timezones() - NO_TIMEZONES:
+    if timezone not in _timezones():
         raise ValueError(f"{timezone!r} is no IANA time zone")
     return City(int(field["id"]), field["city"], _degrees(field, "lat", 90), _degrees(field, "lon", 180), timezone)
 
@@ -88,6 +89,13 @@ def _degrees(field: dict[str, str], name: str, limit: int) -> float:
     return value
 
 
+@cache
+def _timezones() -> set[str]:
+    """Of this machine, which takes long to tell."""
+    return zoneinfo.available_timezones() - NO_TIMEZONES
+
+
+@cache
 def _shipped_timezones() -> dict[str, str]:
     rows = csv.DictReader(SHIPPED.read_text("utf-8").splitlines(), delimiter=";")
     return {row["city"]: row["timezone"] for row in rows}
