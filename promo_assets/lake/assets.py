@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from promo_assets.lake import checks, pages, steps, tables
+from promo_assets.lake.interrupts import interruptible
 from promo_assets.lake.pages import about, key_of, spec_of
 from promo_assets.lake.storage import Lake
 from promo_assets.lake.tables import Table
@@ -42,15 +43,18 @@ def build_assets(daily: dg.DailyPartitionsDefinition, depth: int) -> list:
         return dg.AssetDep(key_of(table), partition_mapping=mapping)
 
     @dg.observable_source_asset(**about(tables.RAW_EVENTS), partitions_def=daily)
+    @interruptible
     def raw_events(context: dg.OpExecutionContext, lake: LakeParam) -> dg.DataVersionsByPartition:
         return pages.observe_raw(context, lake, daily)
 
     @dg.asset(**about(tables.STG_EVENTS), **by_day, deps=[of(tables.RAW_EVENTS)], check_specs=checks.specs(tables.STG_EVENTS))
+    @interruptible
     def stg_events(context: dg.AssetExecutionContext, lake: LakeParam) -> dg.MaterializeResult:
         done, failed = steps.stage(lake, days_of(context))
         return pages.report(context, lake, tables.STG_EVENTS, done, failed)
 
     @dg.asset(**about(tables.GEO))
+    @interruptible
     def dds_geo(lake: LakeParam) -> dg.MaterializeResult:
         return pages.report_cities(steps.load_cities(lake))
 
@@ -60,19 +64,24 @@ def build_assets(daily: dg.DailyPartitionsDefinition, depth: int) -> list:
         check_specs=[*checks.specs(tables.EVENTS), *checks.specs(tables.REJECTED_EVENTS)],
         **by_day,
     )
+    @interruptible
     def dds_events(context: dg.AssetExecutionContext, lake: LakeParam):
         kept, rejected = steps.clean(lake, steps.load_cities(lake), days_of(context)), steps.reject(lake, days_of(context))
-        yield pages.report(context, lake, tables.EVENTS, kept, more_checks=checks.of_judgement(lake, kept, rejected))
-        yield pages.report(context, lake, tables.REJECTED_EVENTS, rejected)
+        return (
+            pages.report(context, lake, tables.EVENTS, kept, more_checks=checks.of_judgement(lake, kept, rejected)),
+            pages.report(context, lake, tables.REJECTED_EVENTS, rejected),
+        )
 
     def remembering(table: Table):
         @dg.asset(**about(table), **by_day, deps=[of(tables.EVENTS)], check_specs=checks.specs(table))
+        @interruptible
         def remembered(context: dg.AssetExecutionContext, lake: LakeParam) -> dg.MaterializeResult:
             return pages.report(context, lake, table, steps.remember(lake, table, days_of(context)))
 
         return remembered
 
     @dg.asset(**about(tables.USERS), **by_day, deps=[of(tables.VISITS, history), of(tables.GEO)], check_specs=checks.specs(tables.USERS))
+    @interruptible
     def mart_users(context: dg.AssetExecutionContext, lake: LakeParam, marts: MartsParam) -> dg.MaterializeResult:
         cities = steps.load_cities(lake)
         done = {day: steps.build_users(lake, cities, day, marts.depth) for day in days_of(context)}
@@ -84,6 +93,7 @@ def build_assets(daily: dg.DailyPartitionsDefinition, depth: int) -> list:
         deps=[of(tables.EVENTS, window), of(tables.FIRST_MESSAGES, history)],
         check_specs=checks.specs(tables.GEO_MART),
     )
+    @interruptible
     def mart_geo(context: dg.AssetExecutionContext, lake: LakeParam, marts: MartsParam) -> dg.MaterializeResult:
         done = {day: steps.build_geo(lake, day, marts.depth) for day in days_of(context)}
         return pages.report(context, lake, tables.GEO_MART, done, depth=marts.depth)
@@ -94,6 +104,7 @@ def build_assets(daily: dg.DailyPartitionsDefinition, depth: int) -> list:
         deps=[of(tables.LAST_POSITIONS, window), of(tables.EVENTS, window), of(tables.CORRESPONDENTS, history), of(tables.GEO)],
         check_specs=checks.specs(tables.FRIENDS),
     )
+    @interruptible
     def mart_friend_recomendation(context: dg.AssetExecutionContext, lake: LakeParam, marts: MartsParam) -> dg.MaterializeResult:
         cities, now = steps.load_cities(lake), datetime.now(UTC)
         done = {day: steps.build_friends(lake, cities, day, marts.depth, now) for day in days_of(context)}

@@ -10,6 +10,7 @@ from pydantic import Field
 from promo_assets.lake import steps, tables
 from promo_assets.lake.cities import City
 from promo_assets.lake.files import LakeError
+from promo_assets.lake.interrupts import interruptible
 from promo_assets.lake.loaded import is_loaded, note_loaded, raw_as_it_is
 from promo_assets.lake.pages import key_of, written_metadata
 from promo_assets.lake.storage import Lake
@@ -26,6 +27,7 @@ def build_jobs(daily: dg.DailyPartitionsDefinition) -> tuple[list, list]:
     """The lake's jobs and schedules."""
 
     @dg.op
+    @interruptible
     def load_every_day(context: dg.OpExecutionContext, config: LoadConfig, lake: dg.ResourceParam[Lake]) -> None:
         """Takes every RAW day to STG and DDS, many at once. Done again, it goes on where it was interrupted."""
         days = _days_to_load(context, lake, daily, config.again)

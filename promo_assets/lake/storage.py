@@ -3,15 +3,18 @@
 A day is written aside and renamed into place as a whole, so that a reader sees the old one, the new one, or for a moment none.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, StructField, StructType
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from promo_assets.lake.files import Files, LakeError, told
 from promo_assets.lake.partitions import days_between
@@ -25,6 +28,7 @@ SPARK_SETTINGS = {
     "spark.sql.codegen.hugeMethodLimit": 8000,  # HotSpot compiles no larger ones: the cleaning step takes a third of the time
 }
 PARTITIONS_PER_CORE = 4
+TASKS_END_S = 30
 NO_MARK = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
 LOG = logging.getLogger(__name__)
 
@@ -53,6 +57,12 @@ class Lake:
             # These tell whether a task that runs again shuffles the same rows as before; local tasks do not run again.
             self._spark.conf.set("spark.sql.shuffle.orderIndependentChecksum.enabled", False)
         self._files = Files(spark, root)
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Ends what Spark does, from another thread; nothing is written after that."""
+        self._is_stopped = True
+        self._spark.sparkContext.cancelAllJobs()
 
     @property
     def cores(self) -> int:
@@ -141,11 +151,13 @@ class Lake:
 
         A day without rows is replaced as well. Raises `LakeError` where the frame cannot be computed; then nothing is replaced.
         """
+        if self._is_stopped:
+            raise LakeError(f"{table.layer}/{table.name} is not written: the run was terminated")
         with told(f"{table.layer}/{table.name} could not be written"), self._aside(table) as aside:
             try:
                 frame.write.options(**NO_MARK).partitionBy("date", *table.split).parquet(f"{aside}/new")
             except BaseException:
-                self._spark.sparkContext.cancelAllJobs()  # of a run that is terminated: what it still writes must not reappear
+                self._await_tasks()  # of a job that failed or was cancelled: what they still write must not reappear
                 raise
             self._add_empty_days(table, f"{aside}/new", days)
             written = {day: self._measure(f"{aside}/new/{day_folder(day)}") for day in days}
@@ -162,6 +174,20 @@ class Lake:
         with self._aside(table) as aside:
             self._files.write_bytes(content, f"{aside}/new")
             self._files.replace(self.path(table), f"{aside}/new", f"{aside}/old")
+
+    def _await_tasks(self) -> None:
+        """Spark says that a job has ended before its tasks have. Only its scheduler knows of these."""
+        session: Any = self._spark._jsparkSession
+        scheduler = session.sparkContext().taskScheduler()
+
+        def running() -> int:
+            numbers, total = scheduler.runningTasksByExecutors().valuesIterator(), 0
+            while numbers.hasNext():
+                total += numbers.next()
+            return total
+
+        with contextlib.suppress(RetryError):
+            Retrying(retry=retry_if_result(bool), wait=wait_fixed(0.1), stop=stop_after_delay(TASKS_END_S))(running)
 
     def _aside(self, table: Table) -> AbstractContextManager[str]:
         return self._files.aside(f"{self._files.root}/user/{self._owner}/staging", f"{table.layer}_{table.name}")

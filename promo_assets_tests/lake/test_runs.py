@@ -38,11 +38,14 @@ class World:
 
     def __init__(self, spark: SparkSession, folder: Path, root: str = ""):
         self.root = folder / "lake"
-        settings: Any = Settings(home=folder, lake_root=root or str(self.root), lake_owner="somebody", _env_file=None)  # pyright: ignore[reportCallIssue]
-        self.definitions = build_definitions(settings)
+        self.definitions = build_definitions(self.settings(folder, root))
         (folder / "dagster").mkdir(parents=True)
         self.instance = dg.DagsterInstance.local_temp(str(folder / "dagster"))
         self.lake = Lake(spark, root or str(self.root), "somebody")
+
+    @staticmethod
+    def settings(folder: Path, root: str = "") -> Settings:
+        return Settings(home=folder, lake_root=root or str(folder / "lake"), lake_owner="somebody", _env_file=None)  # pyright: ignore[reportCallIssue]
 
     def write_raw(self, day: date, rows: list[dict] | None = None, file: str = "part-0.parquet") -> Path:
         raw = self.root / tables.RAW_EVENTS.path.lstrip("/")
@@ -154,19 +157,18 @@ def test_a_missing_day_fails_and_leaves_the_old_output(world: World) -> None:
 
 
 def test_any_order_of_days_gives_the_same_rows_and_touches_only_its_own(world: World) -> None:
-    for day in DAYS[:3]:
+    for day in DAYS[:2]:
         world.write_raw(day)
-    assert world.backfill(DAYS[0], DAYS[2]).success
-    at_once = world.all_contents(DAYS[:3])
-    before = world.files()
-    assert world.run("daily_lake", DAYS[1]).success
-    changed = {name for name, time in world.files().items() if before.get(name) != time}
-    assert changed
-    assert all(f"date={DAYS[1]}" in name for name in changed)
-    for day in (DAYS[2], DAYS[0]):
+    assert world.backfill(DAYS[0], DAYS[1]).success
+    at_once = world.all_contents(DAYS[:2])
+    for day in (DAYS[1], DAYS[0]):
+        before = world.files()
         assert world.run("daily_lake", day).success
-    assert world.all_contents(DAYS[:3]) == at_once
-    assert {key[2] for key in at_once if key[0] == "mart"} == set(DAYS[:3])
+        changed = {name for name, time in world.files().items() if before.get(name) != time}
+        assert changed
+        assert all(f"date={day}" in name for name in changed)
+    assert world.all_contents(DAYS[:2]) == at_once
+    assert {key[2] for key in at_once if key[0] == "mart"} == set(DAYS[:2])
 
 
 def test_a_run_can_look_back_less(world: World) -> None:
