@@ -92,9 +92,6 @@ class Lake:
         """Name, bytes and modification time (unix ms) of a day's files."""
         return self._files.data_files(self.day_path(table, day))
 
-    def measure_all(self, table: Table, days: Sequence[date]) -> dict[date, Written]:
-        return {day: self.measure(table, day) for day in days}
-
     def measure(self, table: Table, day: date) -> Written:
         """Rows are told by the files' footers. Raises `LakeError` where one cannot be read."""
         return self._measure(self.day_path(table, day))
