@@ -184,9 +184,10 @@ class Contestant:
             try:
                 root = psutil.Process(self._process.pid)
                 for process in (root, *root.children(recursive=True)):
-                    kind = "JVM" if process.name().startswith("java") else "Python"
+                    # Not by its name: what the JVM forks has, until it is another program, the name of a thread and the JVM's memory.
+                    kind = "JVM" if Path(process.exe()).name == "java" else "Python"
                     self._peak_mib[kind] = max(self._peak_mib.get(kind, 0), process.memory_info().rss / 2**20)
-            except psutil.NoSuchProcess:
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
                 if self._process.poll() is not None:
                     return
             time.sleep(0.2)
