@@ -1,4 +1,4 @@
-"""The lake against its peers, on the same data, in one run: `python benchmarks/lake.py` (about twenty minutes; `--small-only`: seven).
+"""The lake against its peers, on the same data, in one run: `python benchmarks/lake.py` (15 minutes; `--small-only`: five minutes).
 
 28 days of the sample's events, 0.5 M (20,000 users) and 5 M (200,000 users), 2,000 channels; the marts as of the last day. Peers:
 *textbook*, the Spark jobs that tutorials show: plain reads of RAW, in each job a cross join with the cities, a Python UDF for the

@@ -78,7 +78,8 @@ def _cell() -> Column:
 def _pairs(people: DataFrame) -> DataFrame:
     """A row is an unordered pair of people who are near, have a common channel and never wrote, with the left one's zone and time.
 
-    All is asked within one join, so that no row is made for a pair that fails; its two sides share one shuffle of the people.
+    All is asked within one join, so that no row is made for a pair that fails. The people are shuffled by cell first: Spark then
+    computes them once for both sides, though it shuffles one side again, by the cell that each of its rows is to meet.
     """
     by_cell = people.repartition("cell")
     one = by_cell.select(
