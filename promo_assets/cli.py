@@ -83,6 +83,17 @@ def status() -> None:
     print_status()
 
 
+@app.command("spark-archive")
+def spark_archive(file: Annotated[Path, typer.Argument(help="The archive to write, named .tar.gz.")]) -> None:
+    """Pack what Spark's executors import, for a cluster whose nodes have no image of ours; PROMO_SPARK_ARCHIVE names it then.
+
+    It holds this project and the packages its tasks need, as they are installed here, and fits nodes of this machine's kind.
+    """
+    from promo_assets.commands.spark_archive import write_archive
+
+    write_archive(file)
+
+
 @stream.command("run")
 def stream_run(
     until_caught_up: Annotated[

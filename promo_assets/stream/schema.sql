@@ -44,6 +44,8 @@ CREATE TABLE IF NOT EXISTS promo_ledger.batches (
 CREATE TABLE IF NOT EXISTS promo_ledger.units (
     unit_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), opened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     topic text NOT NULL, lanes int4 NOT NULL, frozen_at timestamptz, campaigns int4 NOT NULL, pairs int8, finished_at timestamptz);
+-- Which attempt at freezing it this is: what tasks of a former attempt note, does not count.
+ALTER TABLE promo_ledger.units ADD COLUMN IF NOT EXISTS attempt int4 NOT NULL DEFAULT 0;
 CREATE UNIQUE INDEX IF NOT EXISTS units_one_open ON promo_ledger.units ((true)) WHERE finished_at IS NULL;
 
 -- A row: the first valid message of a (restaurant_id, adv_campaign_id, datetime_created), kept for good: repeats are known by it.
