@@ -24,11 +24,13 @@ QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WA
 # no time for a fixture's end.
 KEEPER = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from promo_assets.local import processes
 sys.stdin.read()
-for record in sys.argv[1:]:
-    processes.stop(Path(record))
+with ThreadPoolExecutor() as threads:
+    for record in sys.argv[1:]:
+        threads.submit(processes.stop, Path(record), seconds=5)
 """
 
 # A proxy that the environment names has no way to this machine's loopback.

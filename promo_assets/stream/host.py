@@ -94,7 +94,7 @@ def run_stream(host: Hosted) -> None:
             database_url=settings.database_url,
             kafka_client=settings.kafka_client(),
         )
-        spark = host.get_spark()
+        spark = _session(host)
         if host.stop.is_set():
             return
         stream = PromoStream(spark, settings, turn, topics.out_partitions, host.stop)
@@ -107,6 +107,13 @@ def run_stream(host: Hosted) -> None:
             _run_query(host, stream, held, checkpoint)
         except PySparkException as error:
             raise StreamError(f"the stream failed: {first_line(error)}") from error
+
+
+def _session(host: Hosted) -> SparkSession:
+    try:
+        return host.get_spark()
+    except Py4JError as error:
+        raise StreamError(f"Spark ({host.settings.spark_master}) gave no session: {first_line(error)}") from error
 
 
 def _run_query(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint: str) -> None:

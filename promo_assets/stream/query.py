@@ -150,4 +150,4 @@ def first_line(error: BaseException | None) -> str:
     if any("Traceback (most recent call last)" in line for line in lines):
         # A Python worker's error comes with its traceback; its last line that is not indented names it.
         lines = [line for line in lines if re.match(r"[A-Za-z_][\w.]*: ", line)][-1:] or lines
-    return (lines or [type(error).__name__])[0].strip()[:300]
+    return (lines or [type(error).__name__])[0].strip().removeprefix(": ")[:300]

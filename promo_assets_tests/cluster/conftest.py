@@ -48,7 +48,9 @@ def on_standalone(world: World, standalone: Standalone, hdfs: Hdfs) -> World:
 @pytest.fixture
 def on_yarn(world: World, yarn: Yarn, hdfs: Hdfs, archive: Path) -> World:
     """Executors have a Python without our environment: all that they import comes with the archive."""
-    bare = {"PROMO_SPARK_ARCHIVE": str(archive), "PROMO_SPARK_PYTHON": os.path.realpath(sys.executable)}
+    python = os.path.realpath(sys.executable)
+    assert subprocess.run([python, "-c", "import psycopg"], capture_output=True, check=False).returncode != 0
+    bare = {"PROMO_SPARK_ARCHIVE": str(archive), "PROMO_SPARK_PYTHON": python}
     made = _on(world, yarn.env | bare, hdfs)
     configure_spark(made, **ON_YARN)
     return made

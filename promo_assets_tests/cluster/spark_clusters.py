@@ -128,6 +128,8 @@ class Yarn(Daemons):
             "yarn.nodemanager.address": "127.0.0.1:0",
             "yarn.nodemanager.localizer.address": "127.0.0.1:0",
             "yarn.nodemanager.webapp.address": "127.0.0.1:0",
+            "yarn.nodemanager.local-dirs": str(self.temporary("local")),
+            "yarn.nodemanager.log-dirs": str(self.temporary("logs")),
             "yarn.nodemanager.resource.memory-mb": "6144",
             "yarn.nodemanager.resource.cpu-vcores": "8",
             "yarn.nodemanager.vmem-check-enabled": "false",
