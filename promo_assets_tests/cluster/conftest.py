@@ -45,13 +45,18 @@ def on_standalone(world: World, standalone: Standalone, hdfs: Hdfs) -> World:
     return _on(world, standalone.env, hdfs)
 
 
-@pytest.fixture
-def on_yarn(world: World, yarn: Yarn, hdfs: Hdfs, archive: Path) -> World:
-    """Executors have a Python without our environment: all that they import comes with the archive."""
+@pytest.fixture(scope="session")
+def bare_python() -> str:
+    """The Python that our environment was made with, which has none of its packages."""
     python = os.path.realpath(sys.executable)
     assert subprocess.run([python, "-c", "import psycopg"], capture_output=True, check=False).returncode != 0
-    bare = {"PROMO_SPARK_ARCHIVE": str(archive), "PROMO_SPARK_PYTHON": python}
-    made = _on(world, yarn.env | bare, hdfs)
+    return python
+
+
+@pytest.fixture
+def on_yarn(world: World, yarn: Yarn, hdfs: Hdfs, archive: Path, bare_python: str) -> World:
+    """Executors have all that they import from the archive."""
+    made = _on(world, yarn.env | {"PROMO_SPARK_ARCHIVE": str(archive), "PROMO_SPARK_PYTHON": bare_python}, hdfs)
     configure_spark(made, **ON_YARN)
     return made
 
