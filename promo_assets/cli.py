@@ -136,6 +136,21 @@ def notifications_watch(
     watch_notifications(count, timeout)
 
 
+@app.command()
+def push(
+    rate: Annotated[float | None, typer.Option("--rate", min=0.1, help="At most so many a second.", show_default=False)] = None,
+    feedback_share: Annotated[float, typer.Option("--feedback-share", min=0, max=1, help="How many of the clients answer.")] = 0.2,
+    until_caught_up: Annotated[bool, typer.Option("--until-caught-up", help="End behind what lies in the topic now.")] = False,
+) -> None:
+    """Stand in for the push service: read the notifications, pretend to push them, write some clients' feedback into Postgres.
+
+    Its place in the topic is kept in the consumer group promo-assets-push. Several can run side by side.
+    """
+    from promo_assets.commands.push import push
+
+    push(rate, feedback_share, until_caught_up)
+
+
 @dead_letters.command("list")
 def dead_letters_list(as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False) -> None:
     """List all dead letters: a table on a terminal, else JSON lines.

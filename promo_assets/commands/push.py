@@ -1,0 +1,149 @@
+"""`push`: a stand-in for the push service, for demos and tests, and an example for the team that writes the real one.
+
+What every reader of the notifications owes:
+- it reads with `isolation.level=read_committed`; others also see what was taken back;
+- it is idempotent by the header `notification_id`: a reader that dies between its work and its commit reads the same messages
+  again, and after a database was restored from a backup the stream may publish a message a second time;
+- it commits its offsets when its work is done, never before.
+"""
+
+import json
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import closing
+from typing import NamedTuple
+
+import psycopg
+from confluent_kafka import Consumer, KafkaException, Message
+
+from promo_assets.commands.kafka import Topic, end_offsets, find_topic, no_answer
+from promo_assets.commands.talk import INTERRUPTED, CommandError, say, signals_set
+from promo_assets.settings import Settings, load_settings
+from promo_assets.stream.topics import quiet_client
+from promo_assets.stream.writer import connect
+
+GROUP = "promo-assets-push"
+AT_ONCE = 1_000
+LOOK_S, TELL_EVERY_S = 0.2, 5
+# A real service keeps the ids where they outlive it. This one forgets: what it had not committed, it pushes again.
+IDS_KEPT = 1_000_000
+ANSWERS = ("thanks!", "will come", "booked a table", "too far away", "not interested", "no more of these, please")
+
+# Found by their trigger times, of which a batch has few and on which there is an index, then by the pair itself.
+_ANSWER = """
+UPDATE subscribers_feedback f SET feedback = answer.feedback
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::int8[], %s::int4[], %s::text[])
+  AS answer (restaurant_id, adv_campaign_id, client_id, datetime_created, trigger_datetime_created, feedback)
+WHERE f.trigger_datetime_created = ANY (%s::int4[]) AND f.feedback IS NULL
+  AND (f.trigger_datetime_created, f.client_id, f.restaurant_id, f.adv_campaign_id, f.datetime_created)
+    = (answer.trigger_datetime_created, answer.client_id, answer.restaurant_id, answer.adv_campaign_id, answer.datetime_created)"""
+
+
+class Answer(NamedTuple):
+    """What a client answers to a notification."""
+
+    restaurant_id: str
+    adv_campaign_id: str
+    client_id: str
+    datetime_created: int
+    trigger_datetime_created: int
+    feedback: str
+
+
+def push(rate: float | None, feedback_share: float, until_caught_up: bool) -> None:
+    settings = load_settings()
+    stop = threading.Event()
+    with signals_set(stop):
+        topic = find_topic(settings, settings.topic_out)
+        service = PushService(settings, topic, rate, feedback_share)
+        service.run(stop, end_offsets(settings, topic) if until_caught_up else None)
+    say(f"pushed {service.pushed:,} notifications, {service.repeated:,} were repeats, {service.answered:,} clients answered")
+    if stop.is_set():
+        sys.exit(INTERRUPTED)
+
+
+class PushService:
+    """One member of the group: several can run side by side, each with some of the topic's partitions."""
+
+    def __init__(self, settings: Settings, topic: Topic, rate: float | None, feedback_share: float):
+        self._settings = settings
+        self._topic = topic
+        self._rate = rate
+        self._feedback_share = feedback_share
+        self._ids: OrderedDict[str, None] = OrderedDict()
+        self.pushed = self.repeated = self.answered = self.unusable = 0
+
+    def run(self, stop: threading.Event, ends: dict[int, int] | None) -> None:
+        """Until `stop`, or behind the offsets `ends` of its partitions. Raises `CommandError` where Kafka or Postgres fails it."""
+        conf = {"group.id": GROUP, "isolation.level": "read_committed", "auto.offset.reset": "earliest", "enable.auto.commit": "false"}
+        told_at = time.monotonic()
+        try:
+            with (
+                closing(Consumer(quiet_client(self._settings) | conf | {"enable.partition.eof": "true"})) as consumer,
+                connect(self._settings.database_url, GROUP) as connection,
+            ):
+                consumer.subscribe([self._topic.name])
+                read: set[int] = set()
+                while not stop.is_set():
+                    messages = consumer.consume(self._at_once(), LOOK_S)
+                    self._handle(connection, list(self._read(messages, read, ends or {})), stop)
+                    if any(message.error() is None for message in messages):
+                        consumer.commit(asynchronous=False)
+                    if ends is not None and read and read >= {each.partition for each in consumer.assignment()}:
+                        return
+                    if time.monotonic() - told_at > TELL_EVERY_S:
+                        say(f"pushed {self.pushed:,}, {self.answered:,} answered")
+                        told_at = time.monotonic()
+        except KafkaException as error:
+            raise no_answer(self._settings, error) from None
+        except psycopg.Error as error:
+            raise CommandError(f"Postgres: {str(error).strip().splitlines()[0]}") from None
+
+    def _at_once(self) -> int:
+        return AT_ONCE if self._rate is None else max(1, min(AT_ONCE, int(self._rate * LOOK_S)))
+
+    def _read(self, messages: list[Message], read: set[int], ends: dict[int, int]) -> Iterator[tuple[str, dict]]:
+        """(notification_id, notification) of those that were not pushed before; partitions read to their end are noted in `read`."""
+        for message in messages:
+            if (error := message.error()) is not None:
+                if error.name() != "_PARTITION_EOF":
+                    raise KafkaException(error)
+                if (message.offset() or 0) >= ends.get(message.partition() or 0, 0):
+                    read.add(message.partition() or 0)
+                continue
+            try:
+                header = dict(message.headers() or [])["notification_id"]
+                notification_id = header.decode("ascii") if isinstance(header, bytes) else str(header)
+                notification = json.loads(message.value() or b"")
+                self._answer(notification_id, notification)
+            except (KeyError, TypeError, ValueError):
+                self.unusable += 1
+                say(f"no notification: partition {message.partition()}, offset {message.offset()}")
+                continue
+            if notification_id in self._ids:
+                self.repeated += 1
+            else:
+                self._ids[notification_id] = None
+                yield notification_id, notification
+        while len(self._ids) > IDS_KEPT:
+            self._ids.popitem(last=False)
+
+    def _handle(self, connection: psycopg.Connection, notifications: list[tuple[str, dict]], stop: threading.Event) -> None:
+        """Here a real service would hand them to the phones' makers; this one waits as long as that may take, and lets some answer."""
+        if self._rate is not None and notifications:
+            stop.wait(len(notifications) / self._rate)
+        self.pushed += len(notifications)
+        answers = [answer for each in notifications if (answer := self._answer(*each))]
+        if answers:
+            columns = [list(column) for column in zip(*answers, strict=True)]
+            triggers = sorted({answer.trigger_datetime_created for answer in answers})
+            self.answered += connection.execute(_ANSWER, (*columns, triggers)).rowcount
+
+    def _answer(self, notification_id: str, notification: dict) -> Answer | None:
+        """The same for the same notification, always: done again, it writes nothing else."""
+        chance, choice = int(notification_id[:8], 16) / 16**8, int(notification_id[8:16], 16)
+        answer = Answer._make((*(notification[name] for name in Answer._fields[:-1]), ANSWERS[choice % len(ANSWERS)]))
+        return answer if chance < self._feedback_share else None

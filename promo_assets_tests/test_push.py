@@ -1,0 +1,125 @@
+"""The stand-in for the push service: each notification once, feedback where the client answered, nothing of others overwritten."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from promo_assets.stream.messages import Campaign, NotificationTemplate, client_json
+from promo_assets_tests.world import World, world
+
+__all__ = ["world"]
+CAMPAIGN = Campaign("r", "c", "Two for one", "Ann", "ann@example.com", 100, 900, 50)
+TRIGGERED = 500
+
+
+def push(world: World, *arguments: str, status: int = 0) -> str:
+    """What it says."""
+    command = [str(Path(sys.executable).with_name("promo-assets")), "push", "--until-caught-up", *arguments]
+    done = subprocess.run(command, env=world.env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == status, done.stderr
+    assert done.stdout == ""
+    return done.stderr
+
+
+def notify(world: World, *clients: str, trigger: int = TRIGGERED, rows: bool = True) -> None:
+    """Rows and messages as the stream leaves them."""
+    producer = Producer({"bootstrap.servers": world.kafka})
+    template = NotificationTemplate(CAMPAIGN, trigger)
+    for client in clients:
+        encoded = client_json(client)
+        producer.produce(
+            world.topic_out, template.value(encoded), client.encode(), headers={"notification_id": template.notification_id(encoded)}
+        )
+    assert producer.flush(30) == 0
+    if rows:
+        values = ", ".join(["%s"] * 10)
+        for client in clients:
+            world.execute(f"INSERT INTO subscribers_feedback VALUES (DEFAULT, {values}, NULL)", (*CAMPAIGN, client, trigger))
+
+
+def feedback(world: World) -> dict[str, str | None]:
+    return dict(world.execute("SELECT client_id, feedback FROM subscribers_feedback"))
+
+
+def test_each_notification_is_pushed_once_and_a_client_answers_once(world: World) -> None:
+    notify(world, "ann", "bob")
+    assert "pushed 2 notifications, 0 were repeats, 2 clients answered" in push(world, "--feedback-share", "1")
+    answers = feedback(world)
+    assert all(answers.values())
+    notify(world, "eve")
+    assert "pushed 1 notifications, 0 were repeats, 1 clients answered" in push(world, "--feedback-share", "1")
+    assert feedback(world) | answers == feedback(world)
+
+
+def test_a_repeated_message_is_known_by_its_id(world: World) -> None:
+    notify(world, "ann")
+    notify(world, "ann", rows=False)
+    assert "pushed 1 notifications, 1 were repeats, 1 clients answered" in push(world, "--feedback-share", "1")
+
+
+def test_what_a_client_has_answered_already_stays(world: World) -> None:
+    notify(world, "ann", "bob")
+    world.execute("UPDATE subscribers_feedback SET feedback = 'mine' WHERE client_id = 'ann'")
+    assert "2 notifications, 0 were repeats, 1 clients answered" in push(world, "--feedback-share", "1")
+    assert feedback(world)["ann"] == "mine"
+
+
+def test_a_pair_of_another_campaign_or_time_is_not_taken_for_it(world: World) -> None:
+    notify(world, "ann", rows=False)
+    other = CAMPAIGN._replace(adv_campaign_id="other")
+    values = ", ".join(["%s"] * 10)
+    for campaign, trigger in ((other, TRIGGERED), (CAMPAIGN, TRIGGERED + 1), (CAMPAIGN._replace(datetime_created=51), TRIGGERED)):
+        world.execute(f"INSERT INTO subscribers_feedback VALUES (DEFAULT, {values}, NULL)", (*campaign, "ann", trigger))
+    assert "pushed 1 notifications, 0 were repeats, 0 clients answered" in push(world, "--feedback-share", "1")
+
+
+def test_the_share_of_clients_that_answer_is_about_what_was_asked_for(world: World) -> None:
+    clients = [f"client-{number}" for number in range(1_000)]
+    notify(world, *clients)
+    push(world, "--feedback-share", "0.2")
+    answered = {client for client, answer in feedback(world).items() if answer}
+    assert 150 < len(answered) < 250  # 200, give or take four standard deviations
+    assert len({answer for answer in feedback(world).values() if answer}) > 3
+
+
+def test_what_was_taken_back_is_not_pushed(world: World) -> None:
+    producer = Producer({"bootstrap.servers": world.kafka, "transactional.id": f"{world.topic_out}-taken-back"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(world.topic_out, b"{}", headers={"notification_id": b"0" * 32})
+    producer.flush(30)
+    producer.abort_transaction(30)
+    notify(world, "ann")
+    told = push(world, "--feedback-share", "0")
+    assert "pushed 1 notifications" in told
+    assert "no notification" not in told
+
+
+@pytest.mark.parametrize(
+    ("value", "headers"),
+    [(b"{}", {"notification_id": b"0" * 32}), (b"broken", {"notification_id": b"0" * 32}), (b"{}", {}), (None, {"notification_id": None})],
+)
+def test_what_is_no_notification_is_told_and_passed_over(world: World, value: bytes | None, headers: dict) -> None:
+    producer = Producer({"bootstrap.servers": world.kafka})
+    producer.produce(world.topic_out, value, partition=1, headers=headers)
+    assert producer.flush(30) == 0
+    notify(world, "ann")
+    told = push(world)
+    assert "no notification: partition 1, offset 0" in told
+    assert "pushed 1 notifications" in told
+
+
+def test_a_rate_is_kept(world: World) -> None:
+    notify(world, *(f"client-{number}" for number in range(30)))
+    started = time.monotonic()
+    assert "pushed 30 notifications" in push(world, "--rate", "20")
+    assert time.monotonic() - started >= 30 / 20
+
+
+@pytest.mark.parametrize(("argument", "value"), [("--rate", "0"), ("--feedback-share", "1.1")])
+def test_a_wrong_argument_is_one_line(world: World, argument: str, value: str) -> None:
+    assert push(world, argument, value, status=2).strip().count("\n") == 0
