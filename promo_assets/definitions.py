@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import dagster as dg
 from dagster_pyspark import LazyPySparkResource
 
+from promo_assets.jdbc import jdbc_source
 from promo_assets.lake.assets import Marts, build_assets
+from promo_assets.lake.feedback import FeedbackSource
 from promo_assets.lake.jobs import build_jobs
 from promo_assets.lake.storage import Lake
 from promo_assets.settings import Settings, load_settings
@@ -55,6 +57,10 @@ def build_resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
         assert context.log
         return Lake(session, settings.lake_uri, settings.lake_owner, context.log.warning)
 
+    @dg.resource(description="The stream's Postgres, as the lake reads it.")
+    def feedback_source(_: dg.InitResourceContext) -> FeedbackSource:
+        return FeedbackSource(*jdbc_source(Settings(**dict(settings)).database_url))
+
     @dg.resource(
         config_schema={"depth": dg.Field(int, default_value=settings.lake_depth, description="Days of history in a mart, 1 to 3650.")},
         description="How marts are made: PROMO_LAKE_DEPTH unless a run's config says otherwise.",
@@ -62,7 +68,7 @@ def build_resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
     def marts(context: dg.InitResourceContext) -> Marts:
         return Marts(context.resource_config["depth"])
 
-    return {"settings": current_settings, "pyspark": pyspark, "lake": lake, "marts": marts}
+    return {"settings": current_settings, "pyspark": pyspark, "lake": lake, "marts": marts, "feedback_source": feedback_source}
 
 
 defs = build_definitions(load_settings())

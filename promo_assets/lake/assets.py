@@ -1,4 +1,4 @@
-"""The map: every asset of the lake, RAW -> STG -> DDS -> marts, day by day.
+"""The map: every asset of the lake, RAW -> STG -> DDS -> marts, and the stream's feedback -> STG -> marts, day by day.
 
 What belongs here: which asset is made from which, for which days. What does not: how (`steps.py`), what a table is
 (`tables.py`), what its page shows (`pages.py`), what must hold of it (`checks.py`).
@@ -10,12 +10,15 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from promo_assets.lake import checks, pages, steps, tables
+from promo_assets.lake.feedback import TABLE, FeedbackSource
+from promo_assets.lake.files import LakeError
 from promo_assets.lake.interrupts import interruptible
 from promo_assets.lake.pages import about, key_of, spec_of
 from promo_assets.lake.storage import Lake
 from promo_assets.lake.tables import Table
 
 LakeParam = dg.ResourceParam[Lake]
+SourceParam = dg.ResourceParam[FeedbackSource]
 ALL_OF_HISTORY = 36_500  # days; a mapping has no "from the beginning"
 
 
@@ -110,8 +113,41 @@ def build_assets(daily: dg.DailyPartitionsDefinition, depth: int) -> list:
         done = {day: steps.build_friends(lake, cities, day, marts.depth, now) for day in days_of(context)}
         return pages.report(context, lake, tables.FRIENDS, done, depth=marts.depth)
 
+    @dg.asset(
+        **about(tables.SUBSCRIBERS_FEEDBACK), **by_day, deps=[dg.AssetDep(TABLE)], check_specs=checks.specs(tables.SUBSCRIBERS_FEEDBACK)
+    )
+    @interruptible
+    def stg_subscribers_feedback(context: dg.AssetExecutionContext, lake: LakeParam, feedback_source: SourceParam) -> dg.MaterializeResult:
+        try:
+            taken = steps.take_feedback(lake, feedback_source, days_of(context))
+        except LakeError as error:
+            raise dg.Failure(str(error)) from None
+        return pages.report(context, lake, tables.SUBSCRIBERS_FEEDBACK, taken)
+
+    @dg.asset(
+        **about(tables.CAMPAIGN_RESULTS),
+        **by_day,
+        deps=[of(tables.SUBSCRIBERS_FEEDBACK)],
+        check_specs=checks.specs(tables.CAMPAIGN_RESULTS),
+    )
+    @interruptible
+    def mart_campaign_results(context: dg.AssetExecutionContext, lake: LakeParam) -> dg.MaterializeResult:
+        done = steps.build_campaigns(lake, days_of(context))
+        return pages.report(context, lake, tables.CAMPAIGN_RESULTS, done, more_checks=checks.of_campaigns(lake, done))
+
+    @dg.asset(
+        **about(tables.RESTAURANT_RESULTS),
+        **by_day,
+        deps=[of(tables.SUBSCRIBERS_FEEDBACK), of(tables.CAMPAIGN_RESULTS)],
+        check_specs=checks.specs(tables.RESTAURANT_RESULTS),
+    )
+    @interruptible
+    def mart_restaurant_results(context: dg.AssetExecutionContext, lake: LakeParam) -> dg.MaterializeResult:
+        return pages.report(context, lake, tables.RESTAURANT_RESULTS, steps.build_restaurants(lake, days_of(context)))
+
     remembered = [remembering(table) for table in tables.HISTORY]
-    return [raw_events, stg_events, dds_geo, dds_events, *remembered, mart_users, mart_geo, mart_friend_recomendation]
+    campaigns = [stg_subscribers_feedback, mart_campaign_results, mart_restaurant_results]
+    return [raw_events, stg_events, dds_geo, dds_events, *remembered, mart_users, mart_geo, mart_friend_recomendation, *campaigns]
 
 
 def days_of(context: dg.AssetExecutionContext) -> list[date]:

@@ -12,8 +12,9 @@ from promo_assets.lake.cities import City
 from promo_assets.lake.storage import Lake, Written
 from promo_assets.lake.tables import Table
 
-SCHEMA, KEY, NOT_NULL, CITIES = "schema", "key_is_unique", "not_null", "cities_are_known"
+SCHEMA, KEY, NOT_NULL, CITIES, COUNTS = "schema", "key_is_unique", "not_null", "cities_are_known", "counts_are_not_negative"
 ALL_JUDGED, FEW_REJECTED, DRIFT = "kept_and_rejected_are_all", "few_are_rejected", "as_many_rows_as_before"
+ALL_COUNTED = "all_notifications_are_counted"
 REJECTED_AT_MOST = 0.02
 DRIFT_AT_MOST = 0.5  # more or less than the mean of the days before
 DAYS_BEFORE = 7
@@ -24,10 +25,13 @@ _DESCRIPTIONS = {
     KEY: "No two rows of a day have the same key.",
     NOT_NULL: "Columns that must have a value have one.",
     CITIES: "Each city's id is in dds/geo.",
+    COUNTS: "No column that counts has a value below 0.",
+    ALL_COUNTED: "Clients notified are as many as rows in stg/subscribers_feedback.",
     ALL_JUDGED: "Kept and rejected events together are as many as in STG.",
     FEW_REJECTED: f"At most {REJECTED_AT_MOST:.0%} of the events are rejected.",
     DRIFT: f"Rows are within {DRIFT_AT_MOST:.0%} of the mean of the {DAYS_BEFORE} days before.",
 }
+LOOKED_AT = (NOT_NULL, KEY, CITIES, COUNTS)
 WARNINGS = (FEW_REJECTED, DRIFT)  # the others keep what depends on the table from being built
 
 
@@ -38,6 +42,10 @@ def check_names(table: Table) -> list[str]:
         names.append(KEY)
     if any(name in CITY_COLUMNS for name in table.column_names):
         names.append(CITIES)
+    if any(column.is_count for column in table.columns):
+        names.append(COUNTS)
+    if table is tables.CAMPAIGN_RESULTS:
+        names.append(ALL_COUNTED)
     if table is tables.EVENTS:
         names += [ALL_JUDGED, FEW_REJECTED]
     if table is tables.STG_EVENTS or table in tables.MARTS:
@@ -57,8 +65,8 @@ def of_days(lake: Lake, table: Table, done: Mapping[date, Written], cities: Sequ
     days, names = sorted(done), check_names(table)
     wrong_columns = lake.wrong_columns(table, days)
     yield _result(table, SCHEMA, not wrong_columns, wrong_columns=wrong_columns)
-    found = _look(lake, table, days, cities) if not wrong_columns else {name: {"not_looked": SCHEMA} for name in (NOT_NULL, KEY, CITIES)}
-    for name in (name for name in (NOT_NULL, KEY, CITIES) if name in names):
+    found = _look(lake, table, days, cities) if not wrong_columns else {name: {"not_looked": SCHEMA} for name in LOOKED_AT}
+    for name in (name for name in LOOKED_AT if name in names):
         yield _result(table, name, not any(found[name].values()), **found[name])
     if DRIFT in names:
         yield _drift(lake, table, done)
@@ -75,6 +83,15 @@ def of_judgement(lake: Lake, kept: Mapping[date, Written], rejected: Mapping[dat
     yield _result(tables.EVENTS, FEW_REJECTED, share <= REJECTED_AT_MOST, rejected=number, share=share)
 
 
+def of_campaigns(lake: Lake, done: Mapping[date, Written]) -> Iterator[dg.AssetCheckResult]:
+    """That no notification is lost between the campaigns, and none is counted twice."""
+    counted = lake.read(tables.CAMPAIGN_RESULTS, sorted(done)).groupBy("date").agg(F.sum("clients_notified")).collect()
+    found = dict.fromkeys(done, 0) | dict(map(tuple, counted))
+    taken = {day: lake.measure(tables.SUBSCRIBERS_FEEDBACK, day).rows for day in done}
+    wrong = {str(day): taken[day] - found[day] for day in sorted(done) if taken[day] != found[day]}
+    yield _result(tables.CAMPAIGN_RESULTS, ALL_COUNTED, not wrong, read=sum(taken.values()), missing_by_day=wrong)
+
+
 def _look(lake: Lake, table: Table, days: Sequence[date], cities: Sequence[City]) -> dict[str, dict[str, int]]:
     """How many rows break each rule."""
     required = [column.name for column in table.columns if not column.nullable]
@@ -82,6 +99,7 @@ def _look(lake: Lake, table: Table, days: Sequence[date], cities: Sequence[City]
     known = [city.city_id for city in cities]
     counts = {NOT_NULL: {name: F.count_if(F.col(name).isNull()) for name in required}}
     counts[CITIES] = {name: F.count_if(~F.col(name).isin(known)) for name in of_city}
+    counts[COUNTS] = {column.name: F.count_if(F.col(column.name) < 0) for column in table.columns if column.is_count}
     counts[KEY] = {"repeated": F.count("*") - F.count_distinct("date", *table.key)} if table.key else {}
     asked = [(rule, name, count) for rule, by_name in counts.items() for name, count in by_name.items()]
     row = lake.read(table, days).agg(*(count for _, _, count in asked)).first() if asked else ()

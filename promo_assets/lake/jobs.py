@@ -17,6 +17,7 @@ from promo_assets.lake.storage import Lake
 
 DAYS_AT_ONCE, BYTES_AT_ONCE = 31, 4 * 2**30  # of RAW: what a crash may cost, and what keeps a day's files few
 HOUR_OF_DAILY_RUN = 3  # UTC; by then the day's RAW should be there
+DAYS_OF_FEEDBACK = 7  # for so long a day is brought up to date
 
 
 class LoadConfig(dg.Config):
@@ -50,14 +51,30 @@ def build_jobs(daily: dg.DailyPartitionsDefinition) -> tuple[list, list]:
         """
         load_every_day()
 
+    # These need Postgres, the rest of the lake does not.
+    campaigns = dg.AssetSelection.assets(*(key_of(table) for table in tables.CAMPAIGNS))
     daily_lake = dg.define_asset_job(
         "daily_lake",
-        selection=dg.AssetSelection.groups("stg", "dds", "mart"),
+        selection=dg.AssetSelection.groups("stg", "dds", "mart") - campaigns,
         description="A day's RAW to STG and DDS, and the marts as of that day. "
         "Run config `resources: {marts: {config: {depth: N}}}`: their days of history.",
     )
     schedule = dg.build_schedule_from_partitioned_job(daily_lake, hour_of_day=HOUR_OF_DAILY_RUN, description="Yesterday's partition.")
-    return [initial_load, daily_lake], [schedule]
+    campaign_results = dg.define_asset_job(
+        "campaign_results",
+        selection=campaigns,
+        description="Days of the feedback in Postgres, and what came of their campaigns. Feedback comes late: run a day again for it.",
+    )
+
+    @dg.schedule(job=campaign_results, cron_schedule=f"0 {HOUR_OF_DAILY_RUN} * * *", execution_timezone="UTC")
+    def campaign_results_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        """The last seven days in one run, since feedback arrives later than its row."""
+        days = daily.get_partition_keys(context.scheduled_execution_time)[-DAYS_OF_FEEDBACK:]
+        if not days:
+            return dg.SkipReason(f"the lake's first day, {daily.start:%Y-%m-%d}, is not over")
+        return dg.RunRequest(tags={"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]})
+
+    return [initial_load, daily_lake, campaign_results], [schedule, campaign_results_schedule]
 
 
 def _days_to_load(context: dg.OpExecutionContext, lake: Lake, daily: dg.DailyPartitionsDefinition, again: bool) -> list[date]:

@@ -23,6 +23,11 @@ def midnight_after(day: date) -> datetime:
     return datetime.combine(day, time(), UTC) + ONE_DAY
 
 
+def midnight_before(day: date) -> int:
+    """00:00 UTC of that day, unix seconds."""
+    return int(datetime.combine(day, time(), UTC).timestamp())
+
+
 def date_literal(day: date) -> Column:
     """`lit(day)` fails for years before 1000."""
     return F.lit(day.isoformat()).cast("date")

@@ -10,6 +10,7 @@ import csv
 import io
 import math
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
@@ -26,6 +27,12 @@ AUSTRALIA = Path(__file__).with_name("australia.csv")
 KINDS = ("messages", "reactions", "subscriptions", "registrations")
 ZONES, WEEKS, BINS = 24, 6, 20  # the most that a picture shows: further zones and long tails are summed up, earlier weeks left out
 PREVIEW_ROWS, CELL_LENGTH, NAME_LENGTH = 10, 80, 18
+RESTAURANTS = 20
+# Seconds from which on a campaign is counted with the slower ones.
+DELAYS = {
+    0: "0 s", 1: "1 s", 2: "2–4 s", 5: "5–9 s", 10: "10–19 s", 20: "20–59 s", 60: "1 min", 120: "2–4 min", 300: "5–9 min",
+    600: "10–59 min", 3_600: "1–5 h", 21_600: "6–23 h", 86_400: "≥ 1 day",
+}  # fmt: skip
 POINTS, SMALL, DPI, COLOURS = 9, 8, 100, 128
 LARGEST_CIRCLE = 600  # its diameter squared, points
 INK, LAND, COAST, BAR = "#222222", "#ececec", "#b0b0b0", "#2a6f97"
@@ -53,6 +60,21 @@ def travel_counts(rows: Sequence[tuple[int, int]]) -> bytes:
 def pairs_by_zone(rows: Sequence[tuple[str | None, int]]) -> bytes:
     """A row is (city, pairs)."""
     return _png(_pairs_figure(rows) if rows else _no_rows())
+
+
+def notifications_by_hour(rows: Sequence[tuple[int, int]]) -> bytes:
+    """A row is (hour of the day, notifications), each hour once."""
+    return _png(_hours_figure(rows) if rows else _no_rows())
+
+
+def feedback_rates(rows: Sequence[tuple[str, float, int]]) -> bytes:
+    """A row is (restaurant, share of its clients who answered, its clients), in the order in which they are shown."""
+    return _png(_rates_figure(rows) if rows else _no_rows())
+
+
+def delays(rows: Sequence[tuple[int, int]]) -> bytes:
+    """A row is (seconds, campaigns)."""
+    return _png(_delays_figure(rows) if rows else _no_rows())
 
 
 def markdown(png: bytes, alt: str) -> str:
@@ -234,6 +256,46 @@ def _pairs_figure(rows: Sequence[tuple[str | None, int]]) -> "Figure":
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.spines[["top", "right"]].set_visible(False)
     _label(axes, "pairs", "", counted="x")
+    return figure
+
+
+def _hours_figure(rows: Sequence[tuple[int, int]]) -> "Figure":
+    numbers = dict(rows)
+    return _bars_figure({str(hour): numbers.get(hour, 0) for hour in range(24)}, "hour of the day, UTC", "notifications")
+
+
+def _delays_figure(rows: Sequence[tuple[int, int]]) -> "Figure":
+    """Bins that grow: most campaigns go out within seconds, one that waited for its start after days."""
+    names, numbers = ["< 0 s", *DELAYS.values()], [0] * (len(DELAYS) + 1)
+    for seconds, campaigns in rows:
+        numbers[bisect_right(list(DELAYS), seconds)] += campaigns
+    bins = dict(zip(names, numbers, strict=True))
+    if not numbers[0]:
+        del bins[names[0]]
+    return _bars_figure(bins, "from the campaign's creation to its first notification", "campaigns", rotation=90)
+
+
+def _bars_figure(bars: dict[str, int], x: str, y: str, rotation: int = 0) -> "Figure":
+    figure = _figure(7.4, 3.2)
+    axes = figure.subplots()
+    drawn = axes.bar(range(len(bars)), [float(number) for number in bars.values()], color=BAR)
+    axes.bar_label(drawn, [_short(number) if number else "" for number in bars.values()], padding=2, size=SMALL)
+    axes.set_xticks(range(len(bars)), list(bars), rotation=rotation)
+    axes.spines[["top", "right"]].set_visible(False)
+    _label(axes, x, y, counted="y")
+    return figure
+
+
+def _rates_figure(rows: Sequence[tuple[str, float, int]]) -> "Figure":
+    figure = _figure(6.4, 0.9 + 0.2 * len(rows))
+    axes = figure.subplots()
+    bars = axes.barh(range(len(rows)), [100 * rate for _, rate, _ in rows], color=BAR)
+    axes.bar_label(bars, [f"{rate:.1%} of {_short(clients)}" for _, rate, clients in rows], padding=3, size=SMALL)
+    axes.set_yticks(range(len(rows)), [_name(restaurant) for restaurant, _, _ in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(0, max(1.25 * max(100 * rate for _, rate, _ in rows), 1))  # room for what is written beside the longest bar
+    axes.spines[["top", "right"]].set_visible(False)
+    _label(axes, "clients who answered, %", "")
     return figure
 
 

@@ -15,6 +15,7 @@ from promo_assets.lake.storage import Lake
 from promo_assets.lake.tables import Table
 
 ROWS = 10
+OfDay = Callable[[Table], DataFrame]
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.MarkdownMetadataValue:
@@ -23,21 +24,24 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.Markdo
 
 def of_day(lake: Lake, table_: Table, day: date, cities: Sequence[City]) -> dict[str, Any]:
     """Nothing for a table that is no mart."""
-    if table_ not in tables.MARTS:
+    if table_.layer != "mart":
         return {}
-    mart = lake.read(table_, [day])
-    rows = mart.select(table_.column_names).orderBy(*table_.key).limit(ROWS).collect()
-    return {"preview": table(table_.column_names, rows)} | _PLOTS[table_.name](mart, {city.city_id: city for city in cities})
+
+    def of(read: Table) -> DataFrame:
+        return lake.read(read, [day])
+
+    rows = of(table_).select(table_.column_names).orderBy(*table_.key).limit(ROWS).collect()
+    return {"preview": table(table_.column_names, rows)} | _PLOTS[table_.name](of, {city.city_id: city for city in cities})
 
 
-def _of_users(mart: DataFrame, _: dict[int, City]) -> dict[str, Any]:
-    rows = mart.groupBy("travel_count").agg(F.count("*").alias("users")).orderBy("travel_count").collect()
+def _of_users(of: OfDay, _: dict[int, City]) -> dict[str, Any]:
+    rows = of(tables.USERS).groupBy("travel_count").agg(F.count("*").alias("users")).orderBy("travel_count").collect()
     return {"travels": _plot(plots.travel_counts([tuple(row) for row in rows]), "users by number of visits")}
 
 
-def _of_geo(mart: DataFrame, cities: dict[int, City]) -> dict[str, Any]:
+def _of_geo(of: OfDay, cities: dict[int, City]) -> dict[str, Any]:
     counted = ("week_message", "week_reaction", "week_subscription", "week_user")
-    weeks = mart.select("week", "zone_id", *counted).distinct().orderBy("week", "zone_id").collect()
+    weeks = of(tables.GEO_MART).select("week", "zone_id", *counted).distinct().orderBy("week", "zone_id").collect()
     happened: Counter[int] = Counter()
     registered: Counter[int] = Counter()
     for row in weeks:
@@ -51,17 +55,37 @@ def _of_geo(mart: DataFrame, cities: dict[int, City]) -> dict[str, Any]:
     }
 
 
-def _of_friends(mart: DataFrame, cities: dict[int, City]) -> dict[str, Any]:
-    rows = mart.groupBy("zone_id").agg(F.count("*").alias("pairs")).collect()
+def _of_friends(of: OfDay, cities: dict[int, City]) -> dict[str, Any]:
+    rows = of(tables.FRIENDS).groupBy("zone_id").agg(F.count("*").alias("pairs")).collect()
     return {"zones": _plot(plots.pairs_by_zone([(cities[row.zone_id].city, row.pairs) for row in rows]), "pairs by zone")}
+
+
+def _of_campaigns(of: OfDay, _: dict[int, City]) -> dict[str, Any]:
+    hour = F.hour(F.timestamp_seconds("trigger_datetime_created")).alias("hour")
+    hours = of(tables.SUBSCRIBERS_FEEDBACK).groupBy(hour).count().orderBy("hour").collect()
+    seconds = F.col("seconds_to_first_notification")
+    least_of_bin = F.coalesce(*(F.when(seconds >= least, F.lit(least)) for least in sorted(plots.DELAYS, reverse=True)), F.lit(-1))
+    bins = of(tables.CAMPAIGN_RESULTS).groupBy(least_of_bin.alias("seconds")).count().orderBy("seconds").collect()
+    return {
+        "hours": _plot(plots.notifications_by_hour([tuple(row) for row in hours]), "notifications by hour"),
+        "delays": _plot(plots.delays([tuple(row) for row in bins]), "campaigns by seconds to the first notification"),
+    }
+
+
+def _of_restaurants(of: OfDay, _: dict[int, City]) -> dict[str, Any]:
+    greatest = of(tables.RESTAURANT_RESULTS).orderBy(F.col("clients_notified").desc(), "restaurant_id").limit(plots.RESTAURANTS)
+    rates = [tuple(row) for row in greatest.select("restaurant_id", "feedback_rate", "clients_notified").collect()]
+    return {"rates": _plot(plots.feedback_rates(rates), "feedback rate by restaurant, the greatest first")}
 
 
 def _plot(png: bytes, what: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(plots.markdown(png, what))
 
 
-_PLOTS: dict[str, Callable[[DataFrame, dict[int, City]], dict[str, Any]]] = {
+_PLOTS: dict[str, Callable[[OfDay, dict[int, City]], dict[str, Any]]] = {
     tables.USERS.name: _of_users,
     tables.GEO_MART.name: _of_geo,
     tables.FRIENDS.name: _of_friends,
+    tables.CAMPAIGN_RESULTS.name: _of_campaigns,
+    tables.RESTAURANT_RESULTS.name: _of_restaurants,
 }

@@ -9,7 +9,9 @@ from pyspark.sql import DataFrame
 from promo_assets.lake import history, tables
 from promo_assets.lake.cities import SHIPPED, CitiesError, City, parse_cities
 from promo_assets.lake.dds import rejected_events, usable_events
+from promo_assets.lake.feedback import FeedbackSource, read_feedback
 from promo_assets.lake.files import LakeError
+from promo_assets.lake.mart_campaigns import campaign_results, restaurant_results, staged_feedback
 from promo_assets.lake.mart_friends import friend_recomendation
 from promo_assets.lake.mart_geo import geo
 from promo_assets.lake.mart_users import users
@@ -120,6 +122,22 @@ def build_friends(lake: Lake, cities: list[City], as_of: date, depth: int, proce
         as_of,
     )
     return lake.replace_day(mart, tables.FRIENDS, as_of)
+
+
+def take_feedback(lake: Lake, source: FeedbackSource, days: Sequence[date]) -> Done:
+    """Raises `LakeError` where Postgres is not to be had; then nothing is replaced."""
+    rows = staged_feedback(read_feedback(lake.session, source, days, at_once=lake.cores))
+    return lake.replace_days(rows, tables.SUBSCRIBERS_FEEDBACK, days)
+
+
+def build_campaigns(lake: Lake, days: Sequence[date]) -> Done:
+    mart = campaign_results(lake.read(tables.SUBSCRIBERS_FEEDBACK, days))
+    return lake.replace_days(_file_a_day(mart, days), tables.CAMPAIGN_RESULTS, days)
+
+
+def build_restaurants(lake: Lake, days: Sequence[date]) -> Done:
+    mart = restaurant_results(lake.read(tables.SUBSCRIBERS_FEEDBACK, days), lake.read(tables.CAMPAIGN_RESULTS, days))
+    return lake.replace_days(_file_a_day(mart, days), tables.RESTAURANT_RESULTS, days)
 
 
 def _window(lake: Lake, table: Table, as_of: date, depth: int) -> DataFrame:

@@ -65,6 +65,10 @@ class Lake:
         self._spark.sparkContext.cancelAllJobs()
 
     @property
+    def session(self) -> SparkSession:
+        return self._spark
+
+    @property
     def cores(self) -> int:
         """How many tasks run at once."""
         return self._spark.sparkContext.defaultParallelism

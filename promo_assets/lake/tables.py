@@ -31,6 +31,7 @@ class Column:
     nullable: bool = True
     made_from: str = ""
     """`layer/table.column` of each column that it is made from, separated by blanks."""
+    is_count: bool = False
 
 
 @dataclass(frozen=True)
@@ -306,5 +307,107 @@ FRIENDS = Table(
     key=("user_left", "user_right"),
 )
 
+# Campaigns: the stream's table as of some days, and what came of them.
+_FEEDBACK_COLUMNS = (
+    Column("id", INT, "the row's number in Postgres", nullable=False),
+    Column("restaurant_id", STRING, "whose campaign it is", nullable=False),
+    Column("adv_campaign_id", STRING, "the campaign, within its restaurant", nullable=False),
+    Column("adv_campaign_content", STRING, "what the client is told", nullable=False),
+    Column("adv_campaign_owner", STRING, "who answers for the campaign", nullable=False),
+    Column("adv_campaign_owner_contact", STRING, "how to reach the owner", nullable=False),
+    Column("adv_campaign_datetime_start", LONG, "active from here on, unix seconds UTC", nullable=False),
+    Column("adv_campaign_datetime_end", LONG, "no longer active from here on, unix seconds UTC", nullable=False),
+    Column("datetime_created", LONG, "when the campaign was made, unix seconds UTC", nullable=False),
+    Column("client_id", STRING, "whom it is for", nullable=False),
+    Column("trigger_datetime_created", INT, "when its micro-batch was triggered, unix seconds UTC", nullable=False),
+    Column("feedback", STRING, "what the client has answered so far, as it is; null without an answer"),
+)
+SUBSCRIBERS_FEEDBACK = Table(
+    "stg",
+    "subscribers_feedback",
+    "one campaign for one client, as it was in Postgres when the day was last taken; its day is that of trigger_datetime_created, UTC",
+    "/user/{owner}/data/subscribers_feedback",
+    tuple(replace(column, made_from=f"subscribers_feedback.{column.name}") for column in _FEEDBACK_COLUMNS),
+    key=("restaurant_id", "adv_campaign_id", "datetime_created", "client_id"),
+)
+OTHER = "other"
+VALUES_COUNTED = 10
+_ANSWERS = ArrayType(StructType([StructField("value", STRING), StructField("clients", LONG)]))
+_STG = "stg/subscribers_feedback."
+
+
+def _results(delay: Column) -> tuple[Column, ...]:
+    """What is told of a campaign, and likewise of a restaurant."""
+    triggered, client, feedback = f"{_STG}trigger_datetime_created", f"{_STG}client_id", f"{_STG}feedback"
+    return (
+        Column("first_notification_at", TIMESTAMP, "the first of the day, UTC", nullable=False, made_from=triggered),
+        Column("last_notification_at", TIMESTAMP, "the last of the day, UTC", nullable=False, made_from=triggered),
+        Column("clients_notified", LONG, "each counts once", nullable=False, made_from=client, is_count=True),
+        Column(
+            "clients_answered",
+            LONG,
+            "those of them with feedback that is not blank",
+            nullable=False,
+            made_from=f"{client} {feedback}",
+            is_count=True,
+        ),
+        Column(
+            "feedback",
+            _ANSWERS,
+            f"clients by answer, the most frequent first, equally frequent ones by their text: {VALUES_COUNTED} answers, then all the rest "
+            f'as "{OTHER}", and with it whoever answered "{OTHER}". White space around an answer is cut off, upper and lower case differ',
+            nullable=False,
+            made_from=f"{client} {feedback}",
+        ),
+        Column("feedback_rate", DOUBLE, "clients_answered of clients_notified, 0 to 1", nullable=False, made_from=f"{client} {feedback}"),
+        delay,
+    )
+
+
+CAMPAIGN_RESULTS = Table(
+    "mart",
+    "campaign_results",
+    "a campaign that notified clients that day",
+    "/user/{owner}/marts/campaign_results",
+    (
+        *(
+            replace(column, made_from=f"{_STG}{column.name}")
+            for column in _FEEDBACK_COLUMNS
+            if column.name in ("restaurant_id", "adv_campaign_id", "datetime_created")
+        ),
+        *_results(
+            Column(
+                "seconds_to_first_notification",
+                LONG,
+                "from datetime_created to first_notification_at; below 0 where the sender's clock is ahead",
+                nullable=False,
+                made_from=f"{_STG}datetime_created {_STG}trigger_datetime_created",
+            )
+        ),
+    ),
+    key=("restaurant_id", "adv_campaign_id", "datetime_created"),
+)
+RESTAURANT_RESULTS = Table(
+    "mart",
+    "restaurant_results",
+    "a restaurant whose campaigns notified clients that day",
+    "/user/{owner}/marts/restaurant_results",
+    (
+        Column("restaurant_id", STRING, "key", nullable=False, made_from=f"{_STG}restaurant_id"),
+        Column("campaigns", LONG, "how many", nullable=False, made_from="mart/campaign_results.adv_campaign_id", is_count=True),
+        *_results(
+            Column(
+                "seconds_to_first_notification",
+                DOUBLE,
+                "the median of its campaigns",
+                nullable=False,
+                made_from="mart/campaign_results.seconds_to_first_notification",
+            )
+        ),
+    ),
+    key=("restaurant_id",),
+)
+
 HISTORY = (VISITS, FIRST_MESSAGES, CORRESPONDENTS, LAST_POSITIONS)
 MARTS = (USERS, GEO_MART, FRIENDS)
+CAMPAIGNS = (SUBSCRIBERS_FEEDBACK, CAMPAIGN_RESULTS, RESTAURANT_RESULTS)

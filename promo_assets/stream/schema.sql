@@ -9,6 +9,9 @@ CREATE TABLE IF NOT EXISTS subscribers_feedback (
     adv_campaign_datetime_start int8 NOT NULL, adv_campaign_datetime_end int8 NOT NULL,
     datetime_created int8 NOT NULL, client_id text NOT NULL,
     trigger_datetime_created int4 NOT NULL, feedback varchar NULL);
+-- The lake reads a day of it, the push service looks up a batch: a range of pages each, at next to no cost for who writes (ADR 17).
+CREATE INDEX IF NOT EXISTS subscribers_feedback_triggered ON subscribers_feedback
+    USING brin (trigger_datetime_created int4_minmax_multi_ops) WITH (pages_per_range = 32, autosummarize = on);
 
 -- The lookup of a restaurant's followers: index only, ordered by client. An index entry has a size limit, and the
 -- mobile backend must never fail because of our index: over-long ids (in practice none) have a small index of their own.

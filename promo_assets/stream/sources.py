@@ -1,16 +1,13 @@
 """Edge: what the stream reads: campaign messages from Kafka, followers from Postgres."""
 
-from urllib.parse import urlencode
-
-from psycopg.conninfo import conninfo_to_dict
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from promo_assets.jdbc import jdbc_source
 from promo_assets.settings import Settings
 
 # A backlog is taken in micro-batches of at most this many messages.
 MESSAGES_PER_BATCH = 10_000
-FETCH_ROWS = 10_000
 # Index lookups per restaurant, whatever the planner thinks of the table's size: never a scan of all favourites.
 _BY_INDEX = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 
@@ -41,28 +38,10 @@ def read_messages(spark: SparkSession, settings: Settings) -> DataFrame:
 
 def read_open_unit_followers(spark: SparkSession, settings: Settings, lanes: int) -> DataFrame:
     """(restaurant_id, client_id), once each, of the open unit's restaurants; one partition a lane. Lazy: each action asks anew."""
-    url, properties = _jdbc(settings.database_url)
+    url, properties = jdbc_source(settings.database_url)
+    properties |= {"sessionInitStatement": _BY_INDEX, "ApplicationName": "promo stream, reader"}
     of_lane = [f"(hashtext(client_id) & 2147483647) % {lanes:d} = {lane:d}" for lane in range(lanes)]
     return spark.read.jdbc(url, "promo_ledger.open_unit_followers", predicates=of_lane, properties=properties)
-
-
-def _jdbc(database_url: str) -> tuple[str, dict[str, str]]:
-    """libpq's URL as JDBC's, and the properties that go with it: user and password stay out of the URL."""
-    parts = conninfo_to_dict(database_url)
-    properties = {
-        "driver": "org.postgresql.Driver",
-        "fetchsize": str(FETCH_ROWS),
-        "sessionInitStatement": _BY_INDEX,
-        "ApplicationName": "promo stream, reader",
-        "tcpKeepAlive": "true",
-    }
-    properties |= {key: str(parts[key]) for key in ("user", "password") if parts.get(key)}
-    hosts = str(parts["host"]).split(",")
-    ports = str(parts.get("port", 5432)).split(",")
-    addresses = ",".join(f"{host}:{ports[min(index, len(ports) - 1)]}" for index, host in enumerate(hosts))
-    passed_on = {"sslmode": "sslmode", "sslrootcert": "sslrootcert", "target_session_attrs": "targetServerType"}
-    options = urlencode({jdbc: parts[libpq] for libpq, jdbc in passed_on.items() if libpq in parts})
-    return f"jdbc:postgresql://{addresses}/{parts['dbname']}" + (f"?{options}" if options else ""), properties
 
 
 def _jvm_kafka(settings: Settings) -> dict[str, str]:
