@@ -1,8 +1,9 @@
 """What an index by trigger time costs those who write `subscribers_feedback`, and what it saves the lake, which reads a day of it:
-`python benchmarks/feedback_index.py` (three minutes).
+`python benchmarks/feedback_index.py` (five minutes).
 
-Thirty days of rows come in by COPY, in turn to a table without the index and to one with each kind of it. After each day a fifth of the
-rows of the week before get their feedback, as of late answers, and the table is vacuumed: so rows move, and new ones fill the gaps.
+Days of rows come in by COPY, in turn to a table without the index and to one with each kind of it. After each day some rows of the week
+before get their feedback, a fifth in all, and the table is vacuumed: so rows move, and new ones fill the gaps. In the end the first
+third of the days is deleted, and new days take its place.
 """
 
 import argparse
@@ -23,12 +24,12 @@ from promo_assets.local.postgres import LocalPostgres
 from promo_assets.local.postgres_account import remove_data_folder
 from promo_assets.stream.ledger import apply_ddl
 
-DAYS, DAY_S, ANSWER_DAYS, ANSWERED = 30, 86_400, 7, 0.2
+DAY_S, ANSWER_DAYS, ANSWERED = 86_400, 7, 0.2
 BATCHES_A_DAY = 20  # each with a trigger time of its own
 KINDS = {
     "no index": None,
     "brin": "brin (trigger_datetime_created) WITH (pages_per_range = 32, autosummarize = on)",
-    "brin, many ranges": "brin (trigger_datetime_created int4_minmax_multi_ops) WITH (pages_per_range = 32, autosummarize = on)",
+    "brin, multi": "brin (trigger_datetime_created int4_minmax_multi_ops) WITH (pages_per_range = 32, autosummarize = on)",
     "btree": "btree (trigger_datetime_created)",
 }
 COLUMNS = """restaurant_id, adv_campaign_id, adv_campaign_content, adv_campaign_owner, adv_campaign_owner_contact,
@@ -39,7 +40,8 @@ console = Console(stderr=True)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    rows = parser.parse_args().rows
+    parser.add_argument("--days", type=int, default=120)
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="promo-bench-") as folder:
         postgres, port = LocalPostgres(Path(folder)), processes.free_port()
         try:
@@ -47,13 +49,13 @@ def main() -> None:
             postgres.wait(port)
             apply_ddl(postgres.url(port))
             with psycopg.connect(postgres.url(port), autocommit=True) as connection:
-                measure(connection, rows // DAYS)
+                measure(connection, arguments.days, arguments.rows // arguments.days)
         finally:
             processes.stop(postgres.record)
             remove_data_folder(postgres.folder)
 
 
-def measure(connection: psycopg.Connection, rows_a_day: int) -> None:
+def measure(connection: psycopg.Connection, days: int, rows_a_day: int) -> None:
     for number, index in enumerate(KINDS.values()):
         table = sql.Identifier(f"feedback_{number}")
         connection.execute(sql.SQL("CREATE TABLE {} (LIKE subscribers_feedback INCLUDING DEFAULTS)").format(table))
@@ -62,7 +64,7 @@ def measure(connection: psycopg.Connection, rows_a_day: int) -> None:
             connection.execute(sql.SQL("CREATE INDEX ON {} USING " + index).format(table))
     copied: dict[str, list[float]] = {kind: [] for kind in KINDS}
     answered: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for day in range(DAYS):
+    for day in range(days):
         lines = [batch_lines(day, batch, rows_a_day // BATCHES_A_DAY) for batch in range(BATCHES_A_DAY)]
         order = list(enumerate(KINDS))
         random.Random(day).shuffle(order)
@@ -70,22 +72,21 @@ def measure(connection: psycopg.Connection, rows_a_day: int) -> None:
             table = sql.Identifier(f"feedback_{number}")
             copied[kind].append(timed(lambda table=table, lines=lines: copy(connection, table, lines)))
             answered[kind].append(timed(lambda table=table, day=day: answer(connection, table, day)))
-            connection.execute(sql.SQL("VACUUM ANALYZE {}").format(table))
-            if KINDS[kind] and "brin" in str(KINDS[kind]):
-                index_name = f"feedback_{number}_trigger_datetime_created_idx"
-                connection.execute("SELECT brin_summarize_new_values(%s::regclass)", (index_name,))
-        console.log(f"day {day + 1} of {DAYS}")
-    table = Table("", "COPY, s", "ratio", "answers, s", "ratio", "pages read of a day", "of the table's", "ms", "index, kB")
+            connection.execute(sql.SQL("VACUUM ANALYZE {}").format(table))  # sums up new pages in a BRIN, too
+        console.log(f"day {day + 1} of {days}")
+    shown = Table("", "COPY, s", "ratio", "answers, s", "ratio", "pages of a day", "of all", "ms", "after deleting", "indexes, kB")
     for number, kind in enumerate(KINDS):
         ratios = [statistics.median(a / b for a, b in zip(took[kind], took["no index"], strict=True)) for took in (copied, answered)]
-        pages, of_all, ms = day_read(connection, number, indexed=KINDS[kind] is not None)
+        pages, of_all, ms = day_read(connection, number, days // 2)
+        replace_old_days(connection, sql.Identifier(f"feedback_{number}"), days, rows_a_day)
+        later, _, _ = day_read(connection, number, days // 2)
         size = connection.execute("SELECT pg_indexes_size(%s::regclass) / 1024", (f"feedback_{number}",)).fetchone()
         assert size
-        table.add_row(
+        shown.add_row(
             kind, f"{sum(copied[kind]):.1f}", f"{ratios[0]:.2f}", f"{sum(answered[kind]):.1f}", f"{ratios[1]:.2f}",
-            f"{pages:,}", f"{of_all:,}", f"{ms:.0f}", f"{size[0]:,}",
+            f"{pages:,}", f"{of_all:,}", f"{ms:.0f}", f"{later:,}", f"{size[0]:,}",
         )  # fmt: skip
-    Console(width=120).print(table)
+    Console(width=120).print(shown)
 
 
 def batch_lines(day: int, batch: int, rows: int) -> bytes:
@@ -115,11 +116,21 @@ def answer(connection: psycopg.Connection, table: sql.Identifier, day: int) -> N
     )
 
 
-def day_read(connection: psycopg.Connection, number: int, indexed: bool) -> tuple[int, int, float]:
-    """(pages read, pages of the table, ms) of one day of the middle, as the lake asks for it."""
+def replace_old_days(connection: psycopg.Connection, table: sql.Identifier, days: int, rows_a_day: int) -> None:
+    """A third of the days goes, and half as many come."""
+    connection.execute("RESET ALL")
+    connection.execute(sql.SQL("DELETE FROM {} WHERE trigger_datetime_created < %s").format(table), (days // 3 * DAY_S,))
+    connection.execute(sql.SQL("VACUUM ANALYZE {}").format(table))
+    for day in range(days, days + days // 6):
+        copy(connection, table, [batch_lines(day, batch, rows_a_day // BATCHES_A_DAY) for batch in range(BATCHES_A_DAY)])
+    connection.execute(sql.SQL("VACUUM ANALYZE {}").format(table))
+
+
+def day_read(connection: psycopg.Connection, number: int, day: int) -> tuple[int, int, float]:
+    """(pages read, pages of the table, ms) of one day, as the lake asks for it."""
     name = f"feedback_{number}"
-    connection.execute("RESET ALL; SET max_parallel_workers_per_gather = 0" + ("; SET enable_seqscan = off" if indexed else ""))
-    first = DAYS // 2 * DAY_S
+    connection.execute("RESET ALL; SET max_parallel_workers_per_gather = 0; SET enable_seqscan = off")
+    first = day * DAY_S
     query = sql.SQL(
         "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM {} WHERE trigger_datetime_created >= {} AND trigger_datetime_created < {}"
     ).format(sql.Identifier(name), sql.Literal(first), sql.Literal(first + DAY_S))

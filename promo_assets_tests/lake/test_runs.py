@@ -36,16 +36,16 @@ def day_rows(day: date) -> list[dict]:
 class World:
     """A lake of its own, with Dagster's definitions and history of its own."""
 
-    def __init__(self, spark: SparkSession, folder: Path, root: str = ""):
+    def __init__(self, spark: SparkSession, folder: Path, root: str = "", **settings: Any):
         self.root = folder / "lake"
-        self.definitions = build_definitions(self.settings(folder, root))
+        self.definitions = build_definitions(self.settings(folder, root, **settings))
         (folder / "dagster").mkdir(parents=True)
         self.instance = dg.DagsterInstance.local_temp(str(folder / "dagster"))
         self.lake = Lake(spark, root or str(self.root), "somebody")
 
     @staticmethod
-    def settings(folder: Path, root: str = "") -> Settings:
-        return Settings(home=folder, lake_root=root or str(folder / "lake"), lake_owner="somebody", _env_file=None)  # pyright: ignore[reportCallIssue]
+    def settings(folder: Path, root: str = "", **more: Any) -> Settings:
+        return Settings(home=folder, lake_root=root or str(folder / "lake"), lake_owner="somebody", _env_file=None, **more)  # pyright: ignore[reportCallIssue]
 
     def write_raw(self, day: date, rows: list[dict] | None = None, file: str = "part-0.parquet") -> Path:
         raw = self.root / tables.RAW_EVENTS.path.lstrip("/")
@@ -58,9 +58,9 @@ class World:
             partition_key=str(day) if day else None, instance=self.instance, raise_on_error=False, **options
         )
 
-    def backfill(self, first: date, last: date) -> dg.ExecuteInProcessResult:
+    def backfill(self, first: date, last: date, job: str = "daily_lake") -> dg.ExecuteInProcessResult:
         """As a single run over a range, which is how a backfill of these assets is launched."""
-        definition = self.definitions.resolve_job_def("daily_lake")
+        definition = self.definitions.resolve_job_def(job)
         tags = {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
         return definition.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False)
 
