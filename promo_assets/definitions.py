@@ -15,6 +15,7 @@ from promo_assets.lake.storage import Lake
 from promo_assets.settings import Settings, load_settings
 from promo_assets.spark import prepare_environment, spark_conf
 from promo_assets.stream.assets import STREAM_ASSETS, promo_stream
+from promo_assets.stream.jobs import promo_retention, promo_retention_schedule
 from promo_assets.stream.sensor import promo_stream_keeper
 
 
@@ -27,9 +28,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     lake_jobs, lake_schedules = build_jobs(daily)
     return dg.Definitions(
         assets=[*STREAM_ASSETS, *lake_assets],
-        jobs=[promo_stream, *lake_jobs],
+        jobs=[promo_stream, promo_retention, *lake_jobs],
         sensors=[promo_stream_keeper],
-        schedules=lake_schedules,
+        schedules=[promo_retention_schedule, *lake_schedules],
         resources=build_resources(settings),
         executor=dg.in_process_executor,  # one JVM a run, not one a step
     )

@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     topic_dead_letters: TopicName = "promo_dead_letters"
     postgres_url: SecretStr | None = None
     checkpoint_dir: str | None = None
+    retention_days: Annotated[int, Field(ge=1, le=36_500)] = 90
     lake_root: str | None = None
     lake_owner: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] = "dosperados"
     lake_depth: Annotated[int, Field(ge=1, le=3650)] = 28

@@ -1,6 +1,11 @@
 """`up`, `down`, `status`."""
 
+import json
+import sys
+from dataclasses import asdict
+
 from promo_assets.commands.dagster_dev import stop_leftover
+from promo_assets.commands.state import read_state, told_state
 from promo_assets.commands.talk import CommandError, say, working
 from promo_assets.local import services
 from promo_assets.settings import Settings, load_settings
@@ -20,10 +25,19 @@ def stop_services() -> None:
     services.down(settings, say)
 
 
-def print_status() -> None:
+def print_status(as_json: bool) -> None:
     settings = load_settings()
     found = services.status(settings)
-    _print(settings, found.kafka, found.postgres_url)
+    postgres_url = found.postgres_url and shown_url(settings, found.postgres_url)
+    state = read_state(settings, found)
+    if as_json:
+        addresses = {"kafka": {"address": found.kafka}, "postgres": {"url": postgres_url}}
+        print(json.dumps({name: addresses.get(name, {}) | part for name, part in asdict(state).items()}))
+    else:
+        _print(settings, found.kafka, found.postgres_url)
+        sys.stdout.flush()
+        for line in told_state(state) if found.kafka and found.postgres_url else ():
+            say(line)
     missing = [name for name, where in (("Kafka", found.kafka), ("Postgres", found.postgres_url)) if where is None]
     if missing:
         verb = "do" if missing[1:] else "does"
@@ -34,7 +48,11 @@ def _print(settings: Settings, kafka: str | None, postgres_url: str | None) -> N
     if kafka:
         print(f"kafka {kafka}")
     if postgres_url:
-        print(f"postgres {postgres_url if settings.local_postgres else without_password(postgres_url)}")
+        print(f"postgres {shown_url(settings, postgres_url)}")
+
+
+def shown_url(settings: Settings, postgres_url: str) -> str:
+    return postgres_url if settings.local_postgres else without_password(postgres_url)
 
 
 def without_password(url: str) -> str:

@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 
 from promo_assets.settings import Settings
 from promo_assets.stream.host import Hosted
-from promo_assets.stream.ledger import apply_ddl
+from promo_assets.stream.ledger import LedgerError, apply_ddl
 from promo_assets.stream.query import first_line
 from promo_assets.stream.turn import StreamError
 
@@ -77,7 +77,7 @@ def subscribers_restaurants(settings: dg.ResourceParam[Settings]) -> dg.Material
                     count(DISTINCT restaurant_id) AS restaurants
                 FROM (SELECT client_id, restaurant_id, count(*) AS pairs FROM subscribers_restaurants GROUP BY 1, 2) AS subscription"""
             ).fetchone()
-    except psycopg.Error as error:
+    except (psycopg.Error, LedgerError) as error:
         raise dg.Failure(f"the tables are not to be had in Postgres: {first_line(error)}") from None
     assert counts, "an aggregate has one row"
     rows = counts.pop("rows") or 0

@@ -1,5 +1,6 @@
 """Hosting the stream: checks first, then one run from its turn to its end. Used by the command line and by the Dagster op."""
 
+import contextlib
 import json
 import logging
 import tempfile
@@ -19,9 +20,10 @@ from pyspark.sql.streaming.query import StreamingQuery
 from promo_assets.settings import Settings
 from promo_assets.stream import turn as turns
 from promo_assets.stream.figures import Figures
-from promo_assets.stream.ledger import apply_ddl, ddl_is_applied
+from promo_assets.stream.ledger import LEDGER_VERSION, LedgerError, apply_ddl, check_ledger, ledger_version
 from promo_assets.stream.query import PromoStream, first_line
-from promo_assets.stream.topics import check_topics, end_offsets
+from promo_assets.stream.reprocess import begin_at
+from promo_assets.stream.topics import check_topics, count_behind, input_offsets
 from promo_assets.stream.turn import StreamError, take_turn
 from promo_assets.stream.writer import Turn, connect
 
@@ -40,6 +42,8 @@ class Hosted:
     get_spark: Callable[[], SparkSession]
     holder: str
     until_caught_up: bool = False
+    again_from: dict[int, int] | None = None
+    """Reprocess: read the input topic again from these offsets (by partition, all of them) to its end, with a checkpoint for this alone."""
     stop: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     figures: Figures = field(default_factory=Figures)
@@ -54,17 +58,21 @@ class Hosted:
         self.stop.set()
         self.ended.wait(STOP_S)
 
+    def read_offsets(self) -> dict[str, int] | None:
+        """Where the finished micro-batches have read the input topic to, by partition; None where it is not known."""
+        progress = self.query.lastProgress if self.query else None
+        if not progress or not progress.sources or not progress.sources[0].endOffset:
+            return None
+        return json.loads(progress.sources[0].endOffset)[self.settings.topic_in]
+
     def messages_behind(self) -> int | None:
         """Offsets between the last finished micro-batch and the input topic's end; None where it is not known."""
         try:
-            progress = self.query.lastProgress if self.query else None
-            if not progress or not progress.sources or not progress.sources[0].endOffset:
-                return None
-            read = json.loads(progress.sources[0].endOffset)[self.settings.topic_in]
-            ends = end_offsets(self.settings)
+            read = self.read_offsets()
+            ends = input_offsets(self.settings).offsets if read is not None else {}
         except (KafkaException, Py4JError):
             return None
-        return sum(max(0, end - read.get(str(partition), 0)) for partition, end in ends.items())
+        return None if read is None else count_behind(read, ends)
 
     def _run(self) -> None:
         try:
@@ -102,15 +110,31 @@ def run_stream(host: Hosted) -> None:
         checkpoint = f"{settings.checkpoint_root.rstrip('/')}/{settings.topic_in}-{topics.in_id}"
         check_room(checkpoint)
         try:
-            _run_query(host, stream, held, checkpoint)
+            if host.again_from is None:
+                _run_query(host, stream, held, checkpoint, topics.in_id)
+            else:
+                _read_again(host, stream, held, checkpoint, topics.in_id)
         except PySparkException as error:
             raise StreamError(f"the stream failed: {first_line(error)}") from error
 
 
-def _run_query(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint: str) -> None:
+def _read_again(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint: str, topic_id: str) -> None:
+    """Its checkpoint begins anew each time: one that a crash left could stand behind what is to be read this time."""
+    assert host.again_from is not None
+    with connect(host.settings.database_url, "promo stream, start") as connection:
+        stream.start_at = begin_at(host.settings, host.again_from, turns.read_shown(connection).read_offsets)
+    log.info("reading again from %s (offset by partition)", stream.start_at)
+    folder = f"{checkpoint}-reprocess"
+    stream.forget(folder)
+    _run_query(host, stream, held, folder, topic_id)
+    stream.forget(folder)
+
+
+def _run_query(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint: str, topic_id: str) -> None:
     stream.wake()  # first what a former run left
     query = host.query = stream.start(checkpoint, host.until_caught_up)
     log.info("the stream runs")
+    show_at = 0.0
     try:
         while query.isActive and not host.stop.wait(LOOK_S):
             held.last_error = host.figures.last_error
@@ -118,16 +142,27 @@ def _run_query(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint
                 raise StreamError(f"{held.lost}: this one ends")
             if host.figures.next_start is not None and host.figures.next_start <= time.time():
                 stream.wake()
+            if time.monotonic() >= show_at:
+                held.shown = _shown(host, topic_id)
+                show_at = time.monotonic() + turns.HEARTBEAT_S
     finally:
         asked_to_stop = host.stop.is_set()
         host.stop.set()  # whatever the reason: nothing is tried again from here on
         query.stop()
+        with contextlib.suppress(Py4JError):
+            held.shown = _shown(host, topic_id)
     if asked_to_stop:
         return  # what was under way is begun again by the next run
     if failure := stream.failure or query.exception():
         raise StreamError(f"the stream failed: {first_line(failure)}")
     if not host.until_caught_up:
         raise StreamError("Spark ended the stream without saying why")
+
+
+def _shown(host: Hosted, topic_id: str) -> "turns.Shown":
+    read = None if host.again_from is not None else host.read_offsets()  # the stream itself reads elsewhere
+    figures = host.figures.sums | host.figures.gauges
+    return turns.Shown(figures, {"topic_id": topic_id, "offsets": read} if read is not None else None)
 
 
 def check_room(checkpoint: str) -> None:
@@ -145,12 +180,19 @@ def check_room(checkpoint: str) -> None:
 
 
 def prepare_database(settings: Settings) -> None:
-    """The tables and the ledger are there, or are made; raises `StreamError` where the database is not to be had."""
+    """The tables and the ledger are there as this release needs them, or are made so; raises `StreamError` where they are not to be had."""
     try:
         with connect(settings.database_url, "promo stream, start") as connection:
-            if ddl_is_applied(connection):
+            if ledger_version(connection) == LEDGER_VERSION:
                 return
-        apply_ddl(settings.database_url)
+            try:
+                apply_ddl(settings.database_url)
+            except psycopg.errors.InsufficientPrivilege:
+                check_ledger(connection)
+    except LedgerError as problem:
+        raise StreamError(f"{problem}. Nothing was touched") from None
+    except psycopg.errors.LockNotAvailable:
+        raise StreamError("the tables cannot be upgraded while others hold on to them: stop the old stream first") from None
     except psycopg.OperationalError as error:
         raise StreamError(f"Postgres gave no connection: {first_line(error)}") from None
     except psycopg.Error as error:

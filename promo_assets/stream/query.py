@@ -23,7 +23,7 @@ from promo_assets.stream.delivery import DELIVERED_DDL, deliver_audience, freeze
 from promo_assets.stream.figures import Figures
 from promo_assets.stream.intake import TAKEN_IN_DDL, take_in
 from promo_assets.stream.ledger import Ledger, TakenOver, Unit
-from promo_assets.stream.sources import read_messages, read_open_unit_followers
+from promo_assets.stream.sources import read_messages, read_open_unit_followers, remove_checkpoint
 from promo_assets.stream.writer import Turn
 
 RETRY_FOR_S = 120
@@ -45,6 +45,7 @@ class PromoStream:
         self._followers = read_open_unit_followers(self._spark, settings, lanes)
         self._one_at_a_time = threading.Lock()
         self.figures = Figures()
+        self.start_at: dict[int, int] | None = None
         self.failure: Exception | None = None
         self._spark.conf.set("spark.sql.adaptive.enabled", "false")  # no shuffles to adapt
         # Each batch's literals are new, so generated code would be compiled anew: a fifth of the JVM's time, for nothing.
@@ -56,9 +57,13 @@ class PromoStream:
 
     def start(self, checkpoint: str, until_caught_up: bool) -> StreamingQuery:
         """Start reading; with `until_caught_up` the query ends by itself behind the last message that is there now."""
-        writer = read_messages(self._spark, self._settings).writeStream.foreachBatch(self.handle_batch)
+        writer = read_messages(self._spark, self._settings, self.start_at).writeStream.foreachBatch(self.handle_batch)
         writer = writer.queryName("promo_stream").option("checkpointLocation", checkpoint)
         return (writer.trigger(availableNow=True) if until_caught_up else writer.trigger(processingTime=POLL)).start()
+
+    def forget(self, checkpoint: str) -> None:
+        """The next start with this checkpoint is its first."""
+        remove_checkpoint(self._spark, checkpoint)
 
     def handle_batch(self, messages: DataFrame, batch_id: int) -> None:
         """One micro-batch: its messages go into the register or to the dead letters, then all that is due is delivered."""

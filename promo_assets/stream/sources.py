@@ -1,5 +1,7 @@
 """Edge: what the stream reads: campaign messages from Kafka, followers from Postgres."""
 
+import json
+from typing import Any
 from urllib.parse import urlencode
 
 from psycopg.conninfo import conninfo_to_dict
@@ -15,12 +17,15 @@ FETCH_ROWS = 10_000
 _BY_INDEX = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 
 
-def read_messages(spark: SparkSession, settings: Settings) -> DataFrame:
-    """The input topic as a stream: key, value, partition, offset, source_at (ms), triggered_at (s, logged by Spark per batch)."""
+def read_messages(spark: SparkSession, settings: Settings, start_at: dict[int, int] | None = None) -> DataFrame:
+    """The input topic as a stream: key, value, partition, offset, source_at (ms), triggered_at (s, logged by Spark per batch).
+
+    A new checkpoint begins at the earliest offsets, or at `start_at` (offset by partition, all of them).
+    """
     reader = spark.readStream.format("kafka").options(
         **{
             "subscribe": settings.topic_in,
-            "startingOffsets": "earliest",
+            "startingOffsets": json.dumps({settings.topic_in: start_at}) if start_at else "earliest",
             "maxOffsetsPerTrigger": str(MESSAGES_PER_BATCH),
             # The checkpoint belongs to this very topic (by its id), so offsets can only be missing where retention took them.
             "failOnDataLoss": "false",
@@ -37,6 +42,14 @@ def read_messages(spark: SparkSession, settings: Settings) -> DataFrame:
         F.unix_millis("timestamp").alias("source_at"),
         F.unix_seconds(F.current_timestamp()).alias("triggered_at"),
     )
+
+
+def remove_checkpoint(spark: SparkSession, folder: str) -> None:
+    """A local folder or a Hadoop URI, gone whether it was there or not."""
+    jvm: Any = spark._jvm
+    conf: Any = spark._jsc.hadoopConfiguration()  # pyright: ignore[reportOptionalMemberAccess, reportOptionalCall]
+    path = jvm.org.apache.hadoop.fs.Path(folder)
+    path.getFileSystem(conf).delete(path, True)
 
 
 def read_open_unit_followers(spark: SparkSession, settings: Settings, lanes: int) -> DataFrame:

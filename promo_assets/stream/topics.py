@@ -68,10 +68,23 @@ def _make_room(admin: AdminClient, settings: Settings) -> None:
         pass  # a message too large for its topic then fails by name when it comes
 
 
-def end_offsets(settings: Settings) -> dict[int, int]:
-    """The input topic's end offset by partition."""
+@dataclass(frozen=True)
+class InputOffsets:
+    """An offset in each of the input topic's partitions, and the topic's id."""
+
+    topic_id: str
+    offsets: dict[int, int]
+
+
+def input_offsets(settings: Settings, where: OffsetSpec | None = None, answer_s: float = ANSWER_S) -> InputOffsets:
+    """The input topic's end offsets, or those of another place (a time has offset -1 where no message is as late); `KafkaException`."""
     admin = AdminClient(quiet_client(settings))
-    partitions = admin.describe_topics(TopicCollection([settings.topic_in]))[settings.topic_in].result().partitions
-    latest = cast(OffsetSpec, OffsetSpec.latest())
-    wanted = {TopicPartition(settings.topic_in, partition.id): latest for partition in partitions}
-    return {found.partition: future.result().offset for found, future in admin.list_offsets(wanted, request_timeout=ANSWER_S).items()}
+    topic = admin.describe_topics(TopicCollection([settings.topic_in]), request_timeout=answer_s)[settings.topic_in].result()
+    wanted = {TopicPartition(settings.topic_in, each.id): where or cast(OffsetSpec, OffsetSpec.latest()) for each in topic.partitions}
+    found = admin.list_offsets(wanted, request_timeout=answer_s)
+    return InputOffsets(str(topic.topic_id), {at.partition: future.result().offset for at, future in found.items()})
+
+
+def count_behind(read: dict[str, int], ends: dict[int, int]) -> int:
+    """Offsets between where the stream has read to, by partition, and the topic's end."""
+    return sum(max(0, end - read.get(str(partition), 0)) for partition, end in ends.items())

@@ -1,0 +1,150 @@
+"""How the stream stands, as any process can see it: asked of Postgres and Kafka, in a second and without Spark."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import psycopg
+from confluent_kafka import KafkaException, TopicPartition
+
+from promo_assets.commands.kafka import reader
+from promo_assets.commands.waiting import utc
+from promo_assets.local.services import Status
+from promo_assets.settings import Settings
+from promo_assets.stream.ledger import LedgerError, check_ledger, count_waiting
+from promo_assets.stream.topics import InputOffsets, count_behind, input_offsets
+from promo_assets.stream.turn import Heartbeat, ReadOffsets, read_heartbeat, read_shown
+from promo_assets.stream.writer import connect
+
+ANSWER_S = 3
+OLDEST_S = 2
+
+
+@dataclass
+class Service:
+    answers: bool = False
+    error: str | None = None
+
+
+@dataclass
+class StreamState:
+    """None is what is not known. Times are unix seconds; figures are those of the stream that runs, or ran last, since its start."""
+
+    running: bool | None = None
+    holder: str | None = None
+    started_at: float | None = None
+    heartbeat_at: float | None = None
+    heartbeat_age_seconds: float | None = None
+    last_error: str | None = None
+    figures: dict[str, int | float] | None = None
+    lag_messages: int | None = None
+    lag_seconds: float | None = None
+    """Since the oldest message that no finished micro-batch has read lies in Kafka; 0 where there is none."""
+    waiting: int | None = None
+    next_start: int | None = None
+
+
+@dataclass
+class State:
+    kafka: Service = field(default_factory=Service)
+    postgres: Service = field(default_factory=Service)
+    stream: StreamState = field(default_factory=StreamState)
+
+
+def read_state(settings: Settings, found: Status) -> State:
+    """Never raises for a service that is away: it says so in its part, and what hangs on it is None."""
+    state = State()
+    with ThreadPoolExecutor() as pool:  # two that are away take as long as one
+        ends = pool.submit(_ends, settings, state.kafka) if found.kafka else None
+        read = pool.submit(_ask_postgres, settings, state).result() if found.postgres_url else None
+        kafka = ends.result() if ends else None
+    if kafka and read and read["topic_id"] == kafka.topic_id:
+        state.stream.lag_messages = count_behind(read["offsets"], kafka.offsets)
+        state.stream.lag_seconds = _oldest_unread_s(settings, read, kafka) if state.stream.lag_messages else 0.0
+    return state
+
+
+def _ends(settings: Settings, service: Service) -> InputOffsets | None:
+    try:
+        ends = input_offsets(settings, answer_s=ANSWER_S)
+    except KafkaException as error:
+        service.error = error.args[0].str()
+        return None
+    service.answers = True
+    return ends
+
+
+def _ask_postgres(settings: Settings, state: State) -> ReadOffsets | None:
+    service = state.postgres
+    try:
+        with connect(settings.database_url, "promo-assets status") as connection:
+            service.answers = True
+            check_ledger(connection)
+            _set_heartbeat(state.stream, read_heartbeat(connection))
+            state.stream.waiting, state.stream.next_start = count_waiting(connection)
+            shown = read_shown(connection)
+    except psycopg.Error as error:
+        service.answers = service.answers and not isinstance(error, psycopg.OperationalError)
+        service.error = str(error).strip().splitlines()[0]
+        return None
+    except LedgerError as problem:
+        service.error = str(problem)
+        return None
+    state.stream.figures = shown.figures
+    return shown.read_offsets
+
+
+def _set_heartbeat(stream: StreamState, heartbeat: Heartbeat) -> None:
+    stream.running, stream.holder, stream.last_error = heartbeat.locked, heartbeat.holder, heartbeat.last_error
+    stream.started_at = heartbeat.started_at.timestamp() if heartbeat.started_at else None
+    if heartbeat.beat_at:
+        stream.heartbeat_at = heartbeat.beat_at.timestamp()
+        stream.heartbeat_age_seconds = round(max(0.0, time.time() - stream.heartbeat_at), 1)
+
+
+def _oldest_unread_s(settings: Settings, read: ReadOffsets, ends: InputOffsets) -> float | None:
+    """None where what is unread is no message, or not finished."""
+    unread = {partition: read["offsets"].get(str(partition), 0) for partition, end in ends.offsets.items()}
+    unread = {partition: offset for partition, offset in unread.items() if offset < ends.offsets[partition]}
+    oldest: float | None = None
+    with reader(settings, auto_offset_reset="earliest", fetch_wait_max_ms="20") as consumer:
+        consumer.assign([TopicPartition(settings.topic_in, partition, offset) for partition, offset in unread.items()])
+        deadline = time.monotonic() + OLDEST_S
+        while unread and time.monotonic() < deadline:
+            message = consumer.poll(0.1)
+            if message is not None and not message.error() and unread.pop(message.partition() or 0, None) is not None:
+                at = message.timestamp()[1] / 1000
+                oldest = at if oldest is None else min(oldest, at)
+    return None if oldest is None else round(max(0.0, time.time() - oldest), 1)
+
+
+def told_state(state: State) -> Iterator[str]:
+    """For people, in lines."""
+    for name, service in (("Kafka", state.kafka), ("Postgres", state.postgres)):
+        if service.error:
+            yield f"{name} {'answers' if service.answers else 'gives no answer'}: {service.error}"
+    stream = state.stream
+    if stream.running is None:
+        return
+    if stream.holder is None:
+        yield "the stream has never run"
+    elif stream.running:
+        age = f"{stream.heartbeat_age_seconds or 0:.0f} s ago"
+        yield f"the stream runs since {_when(stream.started_at)} ({stream.holder}), last sign of life {age}"
+    else:
+        yield f"the stream does not run; last sign of life {_when(stream.heartbeat_at)} ({stream.holder})"
+    if stream.lag_messages is not None:
+        seconds = "" if stream.lag_seconds is None else f", the oldest is {stream.lag_seconds:.0f} s old"
+        yield f"lag: {stream.lag_messages:,} messages{seconds if stream.lag_messages else ''}"
+    yield f"waiting campaigns: {stream.waiting:,}" + (f", the next one starts {utc(stream.next_start)} UTC" if stream.next_start else "")
+    if stream.figures:
+        names = ("batches", "campaigns", "notifications", "rejected", "repeated", "expired")
+        yield f"since {_when(stream.started_at)}: " + ", ".join(f"{stream.figures.get(name, 0):,} {name}" for name in names)
+    if stream.last_error:
+        yield f"its last trouble: {stream.last_error}"
+
+
+def _when(at: float | None) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC" if at else "never"
