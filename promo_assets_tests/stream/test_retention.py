@@ -164,7 +164,7 @@ def test_the_last_batch_done_again_after_a_clean_changes_nothing(world: World, c
     assert len(world.dead_letters()) == 2
 
 
-def test_cleaned_over_and_over_under_load_nothing_is_lost_nothing_doubled(world: World, spark) -> None:
+def test_cleaned_over_and_over_under_load_nothing_is_lost_nothing_doubled(world: World, spark, catch_up) -> None:
     """The clock of the cleaning is set years ahead: whatever is settled goes at once, while its repeats come in."""
     world.favour(FOLLOWERS)
     host = Hosted(world.settings, lambda: spark, "test")
@@ -193,6 +193,7 @@ def test_cleaned_over_and_over_under_load_nothing_is_lost_nothing_doubled(world:
         cleaner.join()
         host.finish()
     assert host.error is None
+    catch_up(world)
     assert sum(each[1].rows for each in cleaned) > 3
     assert problems(world, sent, [FOLLOWERS]) == []
     assert len(world.dead_letters()) == 45
