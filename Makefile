@@ -3,7 +3,7 @@ PYTHON ?= python3
 PYTHONS = "$(PYTHON)" python3 python3.13 python3.12 python3.11
 NEW_ENOUGH = import sys, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: setup demo dev test test-faults check bench
+.PHONY: setup demo dev test test-faults test-cluster check bench
 
 setup: ## everything the project needs, into .venv; quick when it is there
 	@for python in $(PYTHONS); do \
@@ -19,11 +19,15 @@ dev: setup ## Dagster's UI on this checkout
 
 test: setup ## all tests but the long ones
 	@bash promo_assets_tests/install_kcat.sh
-	@.venv/bin/python -m promo_assets.local.jars hdfs
+	@.venv/bin/python -m promo_assets.local.jars hdfs yarn
 	@.venv/bin/pytest $(ARGS)
 
 test-faults: setup ## processes are killed, over and over
 	@.venv/bin/pytest promo_assets_tests/faults/test_kill.py --repeat=5 $(ARGS)
+
+test-cluster: setup ## stream and lake on Spark's standalone cluster and on YARN, executors killed
+	@.venv/bin/python -m promo_assets.local.jars hdfs yarn
+	@.venv/bin/pytest promo_assets_tests/cluster --whole $(ARGS)
 
 check: setup ## style, types, and who may import whom
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/basedpyright && .venv/bin/lint-imports

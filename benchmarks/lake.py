@@ -233,7 +233,7 @@ def open_textbook(root: Path) -> Steps:
 
     from promo_assets.spark import prepare_environment
 
-    prepare_environment()
+    prepare_environment(Settings(home=root / "home"))
     session = SparkSession.builder.master(f"local[{THREADS}]").config("spark.sql.session.timeZone", "UTC")
     spark = session.config("spark.ui.enabled", "false").getOrCreate()
     rows = [(city.city_id, city.city, city.lat, city.lon, city.timezone) for city in parse_cities(SHIPPED.read_bytes())]

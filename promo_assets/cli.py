@@ -86,6 +86,17 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="All of it as on
     print_status(as_json)
 
 
+@app.command("spark-archive")
+def spark_archive(file: Annotated[Path, typer.Argument(help="The archive to write, named .tar.gz.")]) -> None:
+    """Pack what Spark's executors import, for a cluster whose nodes have no image of ours; PROMO_SPARK_ARCHIVE names it then.
+
+    It holds this project and the packages its tasks need, as they are installed here, and fits nodes of this machine's kind.
+    """
+    from promo_assets.commands.spark_archive import write_archive
+
+    write_archive(file)
+
+
 @stream.command("run")
 def stream_run(
     until_caught_up: Annotated[
@@ -194,6 +205,14 @@ def dead_letters_replay(
     from promo_assets.commands.replay import replay_dead_letters
 
     replay_dead_letters(ids or [])
+
+
+@ledger.command("apply")
+def ledger_apply() -> None:
+    """Make the stream's tables, or upgrade an older ledger in place; as the owner of the tables. All rows are kept."""
+    from promo_assets.commands.ledger import apply
+
+    apply()
 
 
 @ledger.command("clean")

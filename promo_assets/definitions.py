@@ -45,7 +45,7 @@ def build_resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
 
     @dg.resource(description="The run's Spark session, made when it is first asked for.")
     def pyspark(_: dg.InitResourceContext) -> LazyPySparkResource:
-        prepare_environment()
+        prepare_environment(settings)
         return LazyPySparkResource(spark_config=spark_conf(settings))
 
     @dg.resource(required_resource_keys={"pyspark"}, description="The lake's tables, where PROMO_LAKE_ROOT says.")

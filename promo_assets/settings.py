@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     lake_depth: Annotated[int, Field(ge=1, le=3650)] = 28
     lake_start: date = date(2022, 1, 1)
     spark_master: Annotated[str, Field(pattern=r"^(local(\[.+\])?|spark://.+|yarn|k8s://.+)$")] = "local[*]"
+    spark_archive: str | None = None
+    spark_python: str | None = None
 
     @field_validator("kafka_bootstrap_servers")
     @classmethod
@@ -93,6 +95,17 @@ class Settings(BaseSettings):
         if not parts.get("host") or not parts.get("dbname"):
             raise ValueError(problem)
         return value
+
+    @field_validator("spark_archive")
+    @classmethod
+    def _archive(cls, value: str | None) -> str | None:
+        if value is None or "://" in value:
+            return value
+        if not value.endswith((".tar.gz", ".tgz", ".tar", ".zip", ".jar")):
+            raise ValueError("Spark unpacks .tar.gz, .tgz, .tar, .zip and .jar only")
+        if not (path := _absolute(Path(value))).is_file():
+            raise ValueError("no such file; `promo-assets spark-archive` makes it")
+        return str(path)
 
     @model_validator(mode="after")
     def _kafka_login_is_whole(self) -> "Settings":
@@ -128,6 +141,11 @@ class Settings(BaseSettings):
             return json.loads((self.home / "local" / "services.json").read_text())
         except FileNotFoundError:
             return {}
+
+    @property
+    def local_spark(self) -> bool:
+        """Spark's executors are threads of this process."""
+        return self.spark_master.startswith("local")
 
     @property
     def bootstrap_servers(self) -> str:

@@ -1,4 +1,4 @@
-"""One local Kafka and Postgres for the whole test session."""
+"""One local Kafka, Postgres and HDFS for the whole test session."""
 
 import os
 import sys
@@ -11,6 +11,7 @@ import pytest
 from promo_assets.local import services as local_services
 from promo_assets.local.postgres_account import remove_data_folder
 from promo_assets.settings import Settings
+from promo_assets_tests.lake.hdfs import Hdfs
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,18 @@ class Services:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--repeat", type=int, default=1, help="run each test this many times (faults hit at another moment each time)")
+    parser.addoption("--whole", action="store_true", help="the long tests, too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "whole: long; runs with --whole only")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("whole"):
+        long_ones = [item for item in items if item.get_closest_marker("whole")]
+        config.hook.pytest_deselected(items=long_ones)
+        items[:] = [item for item in items if item not in long_ones]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -58,6 +71,12 @@ def services(tmp_path_factory: pytest.TempPathFactory, no_settings_of_the_develo
     finally:
         local_services.down(settings, _say)
         remove_data_folder(settings.home / "local" / "postgres")
+
+
+@pytest.fixture(scope="session")
+def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hdfs]:
+    with Hdfs(tmp_path_factory.mktemp("hdfs")) as hdfs:
+        yield hdfs
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -45,6 +45,8 @@ def _config() -> dict:
         ("PROMO_LAKE_DEPTH", "many", None),
         ("PROMO_LAKE_START", "yesterday", None),
         ("PROMO_SPARK_MASTER", "localhost", None),
+        ("PROMO_SPARK_ARCHIVE", "/nowhere/executors.tar.gz", "no such file; `promo-assets spark-archive` makes it"),
+        ("PROMO_SPARK_ARCHIVE", "/bin/sh", "Spark unpacks .tar.gz, .tgz, .tar, .zip and .jar only"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_the_setting(name: str, value: str, problem: str | None, monkeypatch: pytest.MonkeyPatch):

@@ -34,6 +34,7 @@ DELIVERED_DDL = "pairs long"
 _FIELDS = sql.SQL(", ").join(map(sql.Identifier, FIELDS))
 _FEEDBACK = sql.SQL("COPY subscribers_feedback ({}, client_id, trigger_datetime_created) FROM STDIN").format(_FIELDS)
 _CAMPAIGNS = sql.SQL("SELECT unit_position, trigger_datetime_created, {} FROM promo_ledger.campaigns WHERE unit_id = %s").format(_FIELDS)
+_STILL_OPEN = "SELECT FROM promo_ledger.units WHERE (unit_id, attempt) = (%s, %s) AND frozen_at IS NULL FOR SHARE"
 _CHUNKS = "SELECT chunk FROM promo_ledger.audience WHERE (unit_id, lane) = (%s, %s) ORDER BY chunk"
 _PAIRS = "SELECT pairs FROM promo_ledger.audience WHERE (unit_id, lane, chunk) = (%s, %s, %s)"
 _MARK_STORED = "UPDATE promo_ledger.audience SET stored = true WHERE (unit_id, lane, chunk) = (%s, %s, %s) AND NOT stored"
@@ -45,24 +46,45 @@ Headers = dict[str, str | bytes | None]
 ArrowTask = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
-def freeze_audience(turn: Turn, unit_id: UUID) -> ArrowTask:
-    """For `mapInArrow`: a lane's pairs (unit_position, client_id) in, the number of pairs noted in the ledger out."""
+def freeze_audience(turn: Turn, unit: Unit) -> ArrowTask:
+    """For `mapInArrow`: a lane's pairs (unit_position, client_id) in, the number of pairs noted in the ledger out.
+
+    On a cluster a task may be done again while one that Spark gave up for lost still runs: the last to commit before the freeze counts.
+    """
 
     def freeze_lane(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        lane = _partition()
-        pairs = 0
-        with database(turn.database_url) as connection, fenced(connection, turn.epoch) as cursor:
-            for chunk, table in enumerate(_chunks(batches)):
-                by_campaign = table.group_by("unit_position", use_threads=False).aggregate([("client_id", "list")])
-                noted = [[row["unit_position"], row["client_id_list"]] for row in by_campaign.to_pylist()]
-                cursor.execute(
-                    "INSERT INTO promo_ledger.audience (unit_id, lane, chunk, pairs) VALUES (%s, %s, %s, %s)",
-                    (unit_id, lane, chunk, json.dumps(noted, ensure_ascii=False)),
-                )
-                pairs += table.num_rows
+        with database(turn.database_url) as connection:
+            pairs = note_lane(connection, turn.epoch, unit, _partition(), batches)
         yield pa.RecordBatch.from_pydict({"pairs": [pairs]}, DELIVERED)
 
     return freeze_lane
+
+
+def note_lane(connection: psycopg.Connection, epoch: int, unit: Unit, lane: int, batches: Iterable[pa.RecordBatch]) -> int:
+    """The lane's pairs into the ledger, in chunks, in one transaction; how many there are."""
+    pairs = 0
+    with fenced(connection, epoch) as cursor:
+        _begin_lane(cursor, unit, lane)
+        for chunk, table in enumerate(_chunks(batches)):
+            by_campaign = table.group_by("unit_position", use_threads=False).aggregate([("client_id", "list")])
+            noted = [[row["unit_position"], row["client_id_list"]] for row in by_campaign.to_pylist()]
+            cursor.execute(
+                "INSERT INTO promo_ledger.audience (unit_id, lane, chunk, pairs) VALUES (%s, %s, %s, %s)",
+                (unit.unit_id, lane, chunk, json.dumps(noted, ensure_ascii=False)),
+            )
+            pairs += table.num_rows
+    return pairs
+
+
+def _begin_lane(cursor: psycopg.Cursor, unit: Unit, lane: int) -> None:
+    """The lane is empty and this transaction's own; the freeze waits for its end. Raises `LateTask` where another attempt has begun."""
+    if cursor.execute(_STILL_OPEN, (unit.unit_id, unit.attempt)).fetchone() is None:
+        raise LateTask(f"the audience of unit {unit.unit_id} is frozen, or is being frozen anew: this task comes too late")
+    cursor.execute("DELETE FROM promo_ledger.audience WHERE (unit_id, lane) = (%s, %s)", (unit.unit_id, lane))
+
+
+class LateTask(Exception):
+    """A task that Spark gave up for lost, at work when its work was done by another: nothing of it is written."""
 
 
 def deliver_audience(turn: Turn, unit: Unit) -> ArrowTask:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from confluent_kafka import KafkaException
@@ -29,6 +30,7 @@ from promo_assets.stream.writer import Turn, connect
 
 LOOK_S = 0.2
 STOP_S = 8
+EXECUTOR_S = 20
 CHECKPOINT_ROOM_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
@@ -100,15 +102,15 @@ def run_stream(host: Hosted) -> None:
             database_url=settings.database_url,
             kafka_client=settings.kafka_client(),
         )
-        spark = host.get_spark()
+        spark = _session(host)
         if host.stop.is_set():
             return
-        lanes = min(spark.sparkContext.defaultParallelism, topics.out_partitions)
-        stream = PromoStream(spark, settings, turn, lanes, host.stop)
+        stream = PromoStream(spark, settings, turn, topics.out_partitions, host.stop)
         stream.figures = host.figures
         # Each input topic has a checkpoint of its own, by the topic's id: one made anew under the same name is read from its start.
         checkpoint = f"{settings.checkpoint_root.rstrip('/')}/{settings.topic_in}-{topics.in_id}"
         check_room(checkpoint)
+        await_executor(spark, host, held)
         try:
             if host.again_from is None:
                 _run_query(host, stream, held, checkpoint, topics.in_id)
@@ -116,6 +118,13 @@ def run_stream(host: Hosted) -> None:
                 _read_again(host, stream, held, checkpoint, topics.in_id)
         except PySparkException as error:
             raise StreamError(f"the stream failed: {first_line(error)}") from error
+
+
+def _session(host: Hosted) -> SparkSession:
+    try:
+        return host.get_spark()
+    except Py4JError as error:
+        raise StreamError(f"Spark ({host.settings.spark_master}) gave no session: {first_line(error)}") from error
 
 
 def _read_again(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint: str, topic_id: str) -> None:
@@ -163,6 +172,20 @@ def _shown(host: Hosted, topic_id: str) -> "turns.Shown":
     read = None if host.again_from is not None else host.read_offsets()  # the stream itself reads elsewhere
     figures = host.figures.sums | host.figures.gauges
     return turns.Shown(figures, {"topic_id": topic_id, "offsets": read} if read is not None else None)
+
+
+def await_executor(spark: Any, host: Hosted, held: "turns.Turn") -> None:
+    """Returns when there is an executor, or at a stop. On a cluster without room Spark would wait for one in silence."""
+    if host.settings.local_spark:
+        return
+    since = time.monotonic()
+    while spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() < 2:  # one is the driver
+        if host.stop.wait(LOOK_S):
+            return
+        if time.monotonic() - since > EXECUTOR_S and host.figures.last_error is None:
+            held.last_error = host.figures.last_error = f"{host.settings.spark_master} has given no executor yet: has the cluster room?"
+            log.warning(host.figures.last_error)
+    host.figures.last_error = None
 
 
 def check_room(checkpoint: str) -> None:

@@ -10,6 +10,7 @@ from importlib import resources
 from uuid import UUID
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import class_row
 
 from promo_assets.stream.writer import database
@@ -21,7 +22,11 @@ UNIT_TEXT_BYTES = 16_000_000
 LEDGER_VERSION = 2
 _DDL_LOCK = 7_210_113_001
 _DDL_WAITS = "30s"  # for others' transactions; whoever comes meanwhile waits behind it
-_UNFINISHED_UNIT = "SELECT unit_id, topic, lanes, frozen_at IS NOT NULL AS frozen FROM promo_ledger.units WHERE finished_at IS NULL"
+_UNIT = sql.SQL("unit_id, topic, lanes, attempt, frozen_at IS NOT NULL AS frozen")
+_UNFINISHED_UNIT = sql.SQL("SELECT {} FROM promo_ledger.units WHERE finished_at IS NULL").format(_UNIT)
+_START_OVER = sql.SQL("UPDATE promo_ledger.units SET lanes = %s, topic = %s, attempt = attempt + 1 WHERE unit_id = %s RETURNING {}").format(
+    _UNIT
+)
 _NEW_UNIT = """
 WITH due AS (
     SELECT campaign_key, row_number() OVER arrived AS position, sum(text_bytes) OVER arrived AS text_bytes
@@ -34,10 +39,10 @@ WITH due AS (
     WINDOW arrived AS (ORDER BY source_at, source_partition, source_offset, campaign_key)),
 chosen AS (SELECT campaign_key, position FROM due WHERE position = 1 OR text_bytes <= %(text_bytes)s),
 unit AS (INSERT INTO promo_ledger.units (topic, lanes, campaigns)
-    SELECT %(topic)s, %(lanes)s, count(*) FROM chosen HAVING count(*) > 0 RETURNING unit_id, topic, lanes),
+    SELECT %(topic)s, %(lanes)s, count(*) FROM chosen HAVING count(*) > 0 RETURNING unit_id, topic, lanes, attempt),
 members AS (UPDATE promo_ledger.campaigns c SET unit_id = unit.unit_id, unit_position = chosen.position, state = 'taken'
     FROM chosen, unit WHERE c.campaign_key = chosen.campaign_key)
-SELECT unit_id, topic, lanes, false AS frozen FROM unit"""
+SELECT unit_id, topic, lanes, attempt, false AS frozen FROM unit"""
 _IS_THERE = "SELECT to_regclass('promo_ledger.open_unit_followers') IS NOT NULL"
 _VERSION = "SELECT coalesce((to_jsonb(stream) ->> 'version')::int4, 1) FROM promo_ledger.stream"  # version 1 has no such column
 
@@ -93,6 +98,7 @@ class Unit:
     unit_id: UUID
     topic: str
     lanes: int
+    attempt: int
     frozen: bool
 
 
@@ -156,9 +162,9 @@ class Ledger:
         with self._transaction() as cursor, cursor.connection.cursor(row_factory=class_row(Unit)) as units:
             unit = units.execute(_UNFINISHED_UNIT).fetchone()
             if unit and not unit.frozen:  # nothing of it was sent: it starts over, with as many lanes as there are now
+                again = units.execute(_START_OVER, (lanes, topic, unit.unit_id)).fetchone()
                 cursor.execute("DELETE FROM promo_ledger.audience WHERE unit_id = %s", (unit.unit_id,))
-                cursor.execute("UPDATE promo_ledger.units SET lanes = %s, topic = %s WHERE unit_id = %s", (lanes, topic, unit.unit_id))
-                return Unit(unit.unit_id, topic, lanes, frozen=False)
+                return again
             bounds = {"campaigns": UNIT_CAMPAIGNS, "text_bytes": UNIT_TEXT_BYTES}
             return unit or units.execute(_NEW_UNIT, {"topic": topic, "lanes": lanes, **bounds}).fetchone()
 

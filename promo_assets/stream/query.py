@@ -29,20 +29,22 @@ from promo_assets.stream.writer import Turn
 RETRY_FOR_S = 120
 POLL = "100 milliseconds"
 
+PY4J = "An error occurred while calling "  # the line before the one that tells
+
 log = logging.getLogger(__name__)
 
 
 class PromoStream:
     """The stream of one turn: its Spark session, what its executors must know, and what it has done so far."""
 
-    def __init__(self, spark: SparkSession, settings: Settings, turn: Turn, lanes: int, stop: threading.Event):
+    def __init__(self, spark: SparkSession, settings: Settings, turn: Turn, out_partitions: int, stop: threading.Event):
         self._spark = spark.newSession()  # its own configuration and temporary names
         self._settings = settings
         self._turn = turn
-        self._lanes = lanes
+        self._out_partitions = out_partitions
         self._stop = stop
         self._ledger = Ledger(turn.database_url, turn.epoch)
-        self._followers = read_open_unit_followers(self._spark, settings, lanes)
+        self._followers: dict[int, DataFrame] = {}
         self._one_at_a_time = threading.Lock()
         self.figures = Figures()
         self.start_at: dict[int, int] | None = None
@@ -95,10 +97,10 @@ class PromoStream:
         with self._one_at_a_time:
             woken = self._ledger.wake_waiting(int(time.time()))
             self.figures.count_woken(woken)
-            while unit := self._ledger.open_unit(self._settings.topic_out, self._lanes):
+            while unit := self._ledger.open_unit(self._settings.topic_out, self._lanes()):
                 if not unit.frozen:
                     self._ledger.freeze(
-                        unit, self._sum_pairs(self._match(unit).mapInArrow(freeze_audience(self._turn, unit.unit_id), DELIVERED_DDL))
+                        unit, self._sum_pairs(self._match(unit).mapInArrow(freeze_audience(self._turn, unit), DELIVERED_DDL))
                     )
                 lanes = self._spark.range(0, unit.lanes, 1, unit.lanes)
                 delivered = self._sum_pairs(lanes.mapInArrow(deliver_audience(self._turn, unit), DELIVERED_DDL))
@@ -109,7 +111,17 @@ class PromoStream:
     def _match(self, unit: Unit) -> DataFrame:
         positions, restaurants = zip(*self._ledger.unit_restaurants(unit), strict=True)
         campaigns = pa.table({"unit_position": pa.array(positions, pa.int32()), "restaurant_id": pa.array(restaurants, pa.string())})
-        return match_subscribers(self._spark.createDataFrame(campaigns), self._followers)
+        return match_subscribers(self._spark.createDataFrame(campaigns), self._followers_in(unit.lanes))
+
+    def _lanes(self) -> int:
+        """As many as can work side by side now: on a cluster executors come and go. Each keeps its progress by a partition of the topic."""
+        return min(self._spark.sparkContext.defaultParallelism, self._out_partitions)
+
+    def _followers_in(self, lanes: int) -> DataFrame:
+        """Made once per number of lanes: it costs a question to Postgres."""
+        if lanes not in self._followers:
+            self._followers[lanes] = read_open_unit_followers(self._spark, self._settings, lanes)
+        return self._followers[lanes]
 
     def _sum_pairs(self, pairs: DataFrame) -> int:
         return sum(row["pairs"] for row in pairs.collect())
@@ -139,8 +151,8 @@ class PromoStream:
 
 def first_line(error: BaseException | None) -> str:
     """What an error says, in one line, without the stacks that Spark puts around it."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(PY4J)]
     if any("Traceback (most recent call last)" in line for line in lines):
         # A Python worker's error comes with its traceback; its last line that is not indented names it.
         lines = [line for line in lines if re.match(r"[A-Za-z_][\w.]*: ", line)][-1:] or lines
-    return (lines or [type(error).__name__])[0].strip()[:300]
+    return (lines or [type(error).__name__])[0].strip().removeprefix(": ")[:300]

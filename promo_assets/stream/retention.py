@@ -143,5 +143,5 @@ def _columns(rows: list[tuple]) -> tuple[list, list]:
 
 
 def _sizes(connection: psycopg.Connection) -> dict[str, int]:
-    query = "SELECT pg_total_relation_size(('promo_ledger.' || name)::regclass) FROM unnest(%s::text[]) WITH ORDINALITY AS t (name, n) ORDER BY n"
-    return {table: size for table, (size,) in zip(TABLES, connection.execute(query, (list(TABLES),)), strict=True)}
+    query = "SELECT pg_total_relation_size(('promo_ledger.' || %s)::regclass)"
+    return {table: (connection.execute(query, (table,)).fetchone() or (0,))[0] for table in TABLES}

@@ -47,9 +47,11 @@ INSERT INTO promo_ledger.batches (query_id, batch_id, messages, rejected, repeat
     VALUES ('00000000-0000-0000-0000-000000000000', 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING;
 
 -- A row: a unit of delivery, some due campaigns whose audience is frozen together; at most one is unfinished.
+-- attempt: which attempt at freezing it this is; what tasks of a former one note, does not count.
 CREATE TABLE IF NOT EXISTS promo_ledger.units (
     unit_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), opened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    topic text NOT NULL, lanes int4 NOT NULL, frozen_at timestamptz, campaigns int4 NOT NULL, pairs int8, finished_at timestamptz);
+    topic text NOT NULL, lanes int4 NOT NULL, frozen_at timestamptz, campaigns int4 NOT NULL, pairs int8, finished_at timestamptz,
+    attempt int4 NOT NULL DEFAULT 0);
 CREATE UNIQUE INDEX IF NOT EXISTS units_one_open ON promo_ledger.units ((true)) WHERE finished_at IS NULL;
 CREATE INDEX IF NOT EXISTS units_finished ON promo_ledger.units (finished_at, unit_id) WHERE finished_at IS NOT NULL;
 
@@ -101,6 +103,7 @@ DO $$ BEGIN
         ALTER TABLE promo_ledger.campaigns DROP CONSTRAINT campaigns_state_check,
             ADD CONSTRAINT campaigns_state_check CHECK (state IN ('waiting', 'due', 'expired', 'taken', 'cancelled'));
         ALTER TABLE promo_ledger.heartbeat ADD COLUMN figures jsonb, ADD COLUMN read_offsets jsonb;
+        ALTER TABLE promo_ledger.units ADD COLUMN IF NOT EXISTS attempt int4 NOT NULL DEFAULT 0;
         ALTER TABLE promo_ledger.stream ADD COLUMN version int4 NOT NULL DEFAULT 2;
     END IF;
 END $$;

@@ -1,4 +1,4 @@
-"""One HDFS and one Spark session for all tests of the lake."""
+"""One Spark session for all tests of the lake."""
 
 from collections.abc import Iterator
 
@@ -7,13 +7,6 @@ from pyspark.sql import SparkSession
 
 from promo_assets.settings import Settings
 from promo_assets.spark import open_session
-from promo_assets_tests.lake.hdfs import Hdfs
-
-
-@pytest.fixture(scope="session")
-def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hdfs]:
-    with Hdfs(tmp_path_factory.mktemp("hdfs")) as hdfs:
-        yield hdfs
 
 
 @pytest.fixture(scope="session")

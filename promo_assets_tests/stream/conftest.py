@@ -15,9 +15,10 @@ __all__ = ["world"]
 
 @pytest.fixture(scope="session")
 def spark(services) -> Iterator[SparkSession]:
-    prepare_environment()
+    settings = Settings(home=services.home, spark_master="local[2]")
+    prepare_environment(settings)
     builder = SparkSession.builder.appName("tests")
-    for name, value in spark_conf(Settings(home=services.home, spark_master="local[2]")).items():
+    for name, value in spark_conf(settings).items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")

@@ -186,7 +186,9 @@ def test_cleaned_over_and_over_under_load_nothing_is_lost_nothing_doubled(world:
                 world.send(*sent[-30::7], *fresh, *sent[:2], b"broken", partition=partition)
             sent += fresh
             if number % 5 == 4:
-                wait_for(lambda: len(world.rows()) >= 50 * len(sent) or host.ended.is_set(), "the rows of what was sent", 60)
+                wait_for(
+                    lambda number=number: len(world.rows()) >= 150 * (number + 1) or host.ended.is_set(), "the rows of what was sent", 60
+                )
         wait_for(lambda: sum(each[0].rows for each in cleaned) == 45 or host.ended.is_set(), "all campaigns cleaned")
     finally:
         over.set()

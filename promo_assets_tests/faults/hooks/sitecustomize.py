@@ -1,7 +1,8 @@
 """Put on the PYTHONPATH of a stream's processes, this kills the stream at a chosen point; the product knows nothing of it.
 
-KILL_AT names the point, KILL_COUNT says at which passing, KILL_MARK is a file that says it has happened.
-BREAK=published takes a protection out, for the control run.
+KILL_AT names the point, or several with a ; between them. KILL_COUNT says at which passing, KILL_MARK is the beginning of a
+file's name that says it has happened. The driver is killed, or with KILL_WHOM=executor the executor that passes the point.
+BREAK takes a protection out, for the control run.
 """
 
 import importlib.util
@@ -10,7 +11,7 @@ import signal
 import sys
 import time
 
-POINT = os.environ.get("KILL_AT")
+POINTS = os.environ.get("KILL_AT", "").split(";")
 MARK = os.environ.get("KILL_MARK", "")
 
 
@@ -20,26 +21,34 @@ def _driver() -> int:
         return int(file.read())
 
 
-def _kill() -> None:
+def _executor() -> int:
+    """A Python worker's daemon was started by its executor."""
+    with open(f"/proc/{os.getppid()}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+
+
+def _kill(mark: str) -> None:
+    victim = _executor() if os.environ.get("KILL_WHOM") == "executor" else _driver()
     try:
-        os.close(os.open(MARK, os.O_CREAT | os.O_EXCL))  # of two lanes one does it
+        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))  # of two lanes one does it
     except FileExistsError:
-        pass
+        if os.environ.get("KILL_WHOM") == "executor":
+            return  # the other one's
     else:
-        os.kill(_driver(), signal.SIGKILL)
-    if os.getpid() != _driver():
+        os.kill(victim, signal.SIGKILL)
+    if os.getpid() != victim:
         time.sleep(600)  # the dead stream's worker does nothing more, until its parents' end takes it along
 
 
-_passed = 0
+_passed: dict[str, int] = {}
 
 
 def _pass(point: str) -> None:
-    global _passed
-    if point == POINT and not os.path.exists(MARK):
-        _passed += 1
-        if _passed == int(os.environ.get("KILL_COUNT", "1")):
-            _kill()
+    mark = MARK if len(POINTS) == 1 else f"{MARK}-{point}"
+    if point in POINTS and point and not os.path.exists(mark):
+        _passed[point] = _passed.get(point, 0) + 1
+        if _passed[point] == int(os.environ.get("KILL_COUNT", "1")):
+            _kill(mark)
 
 
 def _around(owner: object, name: str, before: str = "", after: str = "") -> None:
@@ -83,6 +92,7 @@ def _delivery(module) -> None:
             _pass("in the Postgres write")
 
     module._copy_lines = interrupted_lines
+    _around(module, "note_lane", after="lane noted")
     _around(module, "store_chunk", after="after the Postgres commit")
     if os.environ.get("BREAK") == "published":
         module._is_published = lambda *_: False
@@ -96,9 +106,9 @@ def _writer(module) -> None:
         nonlocal count
         produce(self, topic, *arguments)
         count += 1
-        if POINT == "while producing" and topic == os.environ["PROMO_TOPIC_OUT"] and count % 50 == 0:
+        if "while producing" in POINTS and topic == os.environ["PROMO_TOPIC_OUT"] and count % 50 == 0:
             self._producer.flush()  # the broker has a part of the transaction
-            _pass(POINT)
+            _pass("while producing")
         self._of = "" if topic == os.environ["PROMO_TOPIC_OUT"] else " of dead letters"
 
     def interrupted_commit(self):

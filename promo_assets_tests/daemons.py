@@ -1,0 +1,118 @@
+"""Servers that a test starts: on loopback only, ended with the process that started them, however that ends."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from http.client import HTTPException
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
+from urllib.request import ProxyHandler, build_opener
+
+import tenacity
+
+from promo_assets.local import processes
+from promo_assets.local.processes import ServiceError
+
+READY_SECONDS = 120
+STARTS = 3
+# Nothing of the caller's: HADOOP_*, SPARK_* and Java's options would change them. Without the locale Java opens ASCII paths only.
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN")
+
+# Ends the servers when its input ends, as it does with the process that started them: pytest-timeout and kill -9 leave
+# no time for a fixture's end.
+KEEPER = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from promo_assets.local import processes
+sys.stdin.read()
+with ThreadPoolExecutor() as threads:
+    for record in sys.argv[1:]:
+        threads.submit(processes.stop, Path(record), seconds=5)
+"""
+
+# A proxy that the environment names has no way to this machine's loopback.
+DIRECTLY = build_opener(ProxyHandler({}))
+
+
+class Daemons:
+    """`with Daemons(folder) as servers`: they can be used from then on. Data and logs lie below the folder.
+
+    A subclass says in `start` what is started, with `launch`, and in `ready` when it can be used.
+    """
+
+    names: tuple[str, ...]
+    what: str
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.records = {name: folder / f"{name}.pid" for name in self.names}
+        self.logs = {name: folder / f"{name}.log" for name in self.names}
+        self._keeper: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def ready(self) -> bool:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        for attempt in range(1, STARTS + 1):
+            try:
+                self.start()
+                self.wait(self.ready)
+                break
+            except ServiceError:
+                self.stop()
+                # Somebody may take a port between the moment it is chosen and the moment it is used.
+                taken = any("BindException" in log.read_text(errors="replace") for log in self.logs.values() if log.exists())
+                if attempt == STARTS or not taken:
+                    raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def launch(self, name: str, command: Sequence[str], argument: str, port: int = 0, env: dict[str, str] | None = None) -> None:
+        """`argument` is one of the command line that no other process has."""
+        if self._keeper is None:
+            command_line = [sys.executable, "-c", KEEPER, *map(str, self.records.values())]
+            self._keeper = subprocess.Popen(command_line, stdin=subprocess.PIPE, start_new_session=True)
+        processes.start(
+            command, argument=argument, port=port, record=self.records[name], log=self.logs[name], env=ENVIRONMENT | (env or {})
+        )
+
+    def wait(self, ready: Callable[[], bool]) -> None:
+        """They are asked, and watched in case one dies."""
+
+        @tenacity.retry(
+            stop=tenacity.stop_after_delay(READY_SECONDS),
+            wait=tenacity.wait_fixed(0.1),
+            retry=tenacity.retry_if_result(lambda answer: not answer) | tenacity.retry_if_exception_type((OSError, HTTPException)),
+            retry_error_callback=lambda _: self.fail(self.names[0], f"was not ready within {READY_SECONDS} s"),
+        )
+        def ask() -> bool:
+            for name, record in self.records.items():
+                if processes.running(record) is None:
+                    self.fail(name, "ended while starting")
+            return ready()
+
+        ask()
+
+    def stop(self) -> None:
+        """Ends them all; harmless if they do not run."""
+        if self._keeper is not None:
+            self._keeper.communicate(timeout=60)
+            self._keeper = None
+
+    def fail(self, name: str, what: str) -> NoReturn:
+        log = self.logs[name]
+        raise ServiceError(f"the {name} of the tests' {self.what} {what}, see {log}: {processes.last_lines(log)}")
+
+    def temporary(self, name: str) -> Path:
+        """A folder of this server's own for what is passing."""
+        folder = self.folder / "tmp" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
