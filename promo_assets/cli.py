@@ -156,14 +156,20 @@ def campaigns_waiting(as_json: Annotated[bool, typer.Option("--json", help="JSON
 
 
 @campaigns.command("cancel")
-def campaigns_cancel(restaurant_id: str, adv_campaign_id: str, datetime_created: int) -> None:
+def campaigns_cancel(
+    restaurant_id: Annotated[str, typer.Argument(metavar="RESTAURANT_ID", show_default=False)],
+    campaign_id: Annotated[str, typer.Argument(metavar="CAMPAIGN_ID", help="Its adv_campaign_id.", show_default=False)],
+    datetime_created: Annotated[
+        int, typer.Argument(metavar="DATETIME_CREATED", help="Unix seconds, as in its message.", show_default=False)
+    ],
+) -> None:
     """Cancel a campaign that waits for its start: nobody is notified of it, and a repeat of it stays ignored.
 
     One that is being sent, was sent or is unknown cannot be cancelled: exit status 2.
     """
     from promo_assets.commands.waiting import cancel
 
-    cancel(restaurant_id, adv_campaign_id, datetime_created)
+    cancel(restaurant_id, campaign_id, datetime_created)
 
 
 @notifications.command("watch")

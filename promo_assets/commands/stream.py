@@ -44,6 +44,8 @@ def host_stream(settings: Settings, command: str, until_caught_up: bool, again_f
         raise host.error if isinstance(host.error, StreamError) else CommandError(f"{first_line(host.error)} (Spark's log is {spark_log})")
     if not (stop.is_set() or until_caught_up):
         raise CommandError("the stream ended although nobody asked it to")
+    if stop.is_set() and again_from is not None:
+        raise CommandError("it was ended before all was read again: run it again")
     say(f"the stream has ended: {_told(host)}")
 
 

@@ -63,6 +63,16 @@ def test_a_newer_ledger_is_refused_in_one_line_and_not_touched(world: World, ser
     assert shape(world) == before
 
 
+def test_an_upgrade_does_not_wait_for_ever_for_those_who_hold_the_tables(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("promo_assets.stream.ledger._DDL_WAITS", "500ms")
+    make_v1(world)
+    before = shape(world)
+    with psycopg.connect(world.postgres_url) as holder:
+        holder.execute("SELECT FROM promo_ledger.campaigns")
+        assert refused(world) == "the tables cannot be upgraded while others hold on to them: stop the old stream first"
+    assert shape(world) == before
+
+
 def keeper_says(world: World) -> str:
     definitions = build_definitions(world.settings)
     sensor = definitions.resolve_sensor_def("promo_stream_keeper")
