@@ -43,7 +43,9 @@ unit AS (INSERT INTO promo_ledger.units (topic, lanes, campaigns)
 members AS (UPDATE promo_ledger.campaigns c SET unit_id = unit.unit_id, unit_position = chosen.position, state = 'taken'
     FROM chosen, unit WHERE c.campaign_key = chosen.campaign_key)
 SELECT unit_id, topic, lanes, attempt, false AS frozen FROM unit"""
-_IS_THERE = "SELECT to_regclass('promo_ledger.open_unit_followers') IS NOT NULL"
+# Of the catalogue, which everybody may read: a role without rights in the schema learns that the tables are there.
+_APPLIED = """SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'promo_ledger' AND c.relname = 'open_unit_followers')"""
 _VERSION = "SELECT coalesce((to_jsonb(stream) ->> 'version')::int4, 1) FROM promo_ledger.stream"  # version 1 has no such column
 
 
@@ -67,7 +69,7 @@ def apply_ddl(database_url: str) -> None:
 
 def ledger_version(connection: psycopg.Connection) -> int:
     """Which shape the ledger's tables have, 0 where there are none; raises `LedgerError` for one that this release does not know."""
-    there = connection.execute(_IS_THERE).fetchone()
+    there = connection.execute(_APPLIED).fetchone()
     row = connection.execute(_VERSION).fetchone() if there and there[0] else None
     version = row[0] if row else 0
     if version > LEDGER_VERSION:

@@ -155,7 +155,7 @@ def test_the_last_batch_done_again_after_a_clean_changes_nothing(world: World, c
         world.send(*due(*names), b"broken")
         catch_up(world)
     clean_ledger(world.postgres_url, DAYS, years_later())
-    commits = max((world.home / "checkpoint").glob("*/commits/[0-9]*"), key=lambda path: int(path.name))
+    commits = max((world.home / "checkpoint").rglob("commits/[0-9]*"), key=lambda path: int(path.name))
     commits.unlink()
     commits.with_name(f".{commits.name}.crc").unlink()
     figures = catch_up(world).figures
@@ -219,6 +219,21 @@ def test_the_job_cleans_as_the_setting_says_and_is_on_every_night(world: World) 
     failure = result.failure_data_for_node("clean_promo_ledger")
     assert failure and failure.user_failure_data
     assert re.match(r"the ledger could not be cleaned: the ledger is missing", failure.user_failure_data.description or "")
+
+
+def test_a_role_that_owns_nothing_may_clean(world: World) -> None:
+    role = f"{world.postgres_url.rpartition('/')[2]}_cleaner"
+    world.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'p'; GRANT USAGE ON SCHEMA promo_ledger TO {role}")
+    world.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA promo_ledger TO {role}; GRANT UPDATE ON promo_ledger.campaigns TO {role}")
+    world.execute(f"GRANT DELETE ON promo_ledger.batches, promo_ledger.units TO {role}")
+    for number in range(2):
+        put_batch(world, QUERY, number)
+    put_campaign(world, "old", "taken", unit=put_unit(world))
+    try:
+        url = f"postgresql://{role}:p@{world.postgres_url.partition('@')[2]}"
+        assert [each.rows for each in clean_ledger(url, DAYS, NOW)] == [1, 1, 1]
+    finally:
+        world.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def test_what_the_stream_holds_is_left_for_another_time_without_waiting(world: World) -> None:
