@@ -13,12 +13,12 @@ setup: ## everything the project needs, into .venv; quick when it is there
 demo: setup ## the stream on local services, until Ctrl-C (ARGS=--exit: until all was seen)
 	@.venv/bin/promo-assets demo $(ARGS)
 
-dev: setup ## Dagster's UI on this checkout
-	@export DAGSTER_HOME="$$(.venv/bin/python -c 'from promo_assets.settings import load_settings as s; print(s().home / "dagster")')" && \
-	mkdir -p "$$DAGSTER_HOME" && exec .venv/bin/dagster dev -w workspace.yaml
+dev: setup ## Dagster's UI on this checkout, with the local services
+	@.venv/bin/promo-assets up >/dev/null && exec .venv/bin/promo-assets with-dagster dagster dev -w workspace.yaml
 
 test: setup ## all tests but the long ones
 	@bash promo_assets_tests/install_kcat.sh
+	@bash promo_assets_tests/deploy/install_compose.sh
 	@.venv/bin/python -m promo_assets.local.jars hdfs yarn
 	@.venv/bin/pytest $(ARGS)
 

@@ -97,6 +97,19 @@ def spark_archive(file: Annotated[Path, typer.Argument(help="The archive to writ
     write_archive(file)
 
 
+@app.command("with-dagster", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def with_dagster(
+    command: Annotated[list[str], typer.Argument(help="A program and its arguments, such as: dagster dev -w workspace.yaml")],
+) -> None:
+    """Run one of Dagster's programs (dagster, dg, dagster-webserver, …) on the project's Dagster instance.
+
+    Its runs, events and schedules are kept in Postgres, so that all programs run this way see the same. The exit status is the program's.
+    """
+    from promo_assets.commands.dagster_instance import run_with_dagster
+
+    run_with_dagster(command)
+
+
 @stream.command("run")
 def stream_run(
     until_caught_up: Annotated[

@@ -1,6 +1,7 @@
 """The one typed settings object, and the only place that reads the environment.
 
 Every setting is an environment variable (or a line of `.env`) named `PROMO_` + the field's name.
+Secrets can stand in files instead, as Docker and Kubernetes mount them: `PROMO_…_FILE` names the file.
 Unset endpoints mean the local services of `promo-assets up`, at the ports that it chose and noted
 under `PROMO_HOME`.
 """
@@ -9,16 +10,20 @@ import json
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from psycopg import Error as PostgresError
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_KAFKA_PORT = 9092
 DEFAULT_POSTGRES_PORT = 5432
+DAGSTER_DATABASE = "dagster"
+SECRETS = ("kafka_password", "postgres_url", "dagster_postgres_url")
 
 
 class SettingsError(ValueError):
@@ -39,6 +44,41 @@ AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 TopicName = Annotated[str, AfterValidator(_topic)]
 
 
+class _WithSecretFiles(PydanticBaseSettingsSource):
+    """The environment (or `.env`), with the content of the files that it names in place of their names."""
+
+    def __init__(self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource):
+        super().__init__(settings_cls)
+        self._source = source
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self._source.get_field_value(field, field_name)
+
+    def __call__(self) -> dict[str, Any]:
+        values = dict(self._source())
+        for name in SECRETS:
+            file = values.pop(f"{name}_file", None)
+            if file is None or name in self.current_state:  # the environment wins over `.env`, whichever way each names it
+                continue
+            if values.get(name) is not None:
+                raise SettingsError(f"PROMO_{name.upper()} and PROMO_{name.upper()}_FILE are both set: keep one")
+            values[name] = _read_secret(f"PROMO_{name.upper()}_FILE", Path(file))
+        return values
+
+
+def _read_secret(setting: str, file: Path) -> str:
+    """What the file holds but for the line's end."""
+    try:
+        secret = file.expanduser().read_text("utf-8").removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise SettingsError(f"{setting}: {file} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise SettingsError(f"{setting}: {file} is no text") from None
+    if not secret:
+        raise SettingsError(f"{setting}: {file} is empty")
+    return secret
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="PROMO_",
@@ -55,11 +95,15 @@ class Settings(BaseSettings):
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None
+    kafka_password_file: AbsolutePath | None = None
     kafka_ca_file: AbsolutePath | None = None
     topic_in: TopicName = "promo_campaigns"
     topic_out: TopicName = "promo_notifications"
     topic_dead_letters: TopicName = "promo_dead_letters"
     postgres_url: SecretStr | None = None
+    postgres_url_file: AbsolutePath | None = None
+    dagster_postgres_url: SecretStr | None = None
+    dagster_postgres_url_file: AbsolutePath | None = None
     checkpoint_dir: str | None = None
     retention_days: Annotated[int, Field(ge=1, le=36_500)] = 90
     lake_root: str | None = None
@@ -70,6 +114,12 @@ class Settings(BaseSettings):
     spark_archive: str | None = None
     spark_python: str | None = None
 
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings, env_settings, dotenv_settings, file_secret_settings
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return tuple(_WithSecretFiles(settings_cls, source) for source in (init_settings, env_settings, dotenv_settings))
+
     @field_validator("kafka_bootstrap_servers")
     @classmethod
     def _host_and_port(cls, value: str | None) -> str | None:
@@ -79,7 +129,7 @@ class Settings(BaseSettings):
                 raise ValueError("one or more HOST:PORT, separated by commas, are needed")
         return value
 
-    @field_validator("postgres_url")
+    @field_validator("postgres_url", "dagster_postgres_url")
     @classmethod
     def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
@@ -158,6 +208,18 @@ class Settings(BaseSettings):
             return self.postgres_url.get_secret_value()
         default = f"postgresql://promo@127.0.0.1:{DEFAULT_POSTGRES_PORT}/promo"
         return self._local_services.get("postgres_url", default)
+
+    @property
+    def local_dagster(self) -> bool:
+        """Dagster's database is the local Postgres's."""
+        return self.dagster_postgres_url is None and self.local_postgres
+
+    @property
+    def dagster_database_url(self) -> str:
+        """libpq URL of the database of Dagster's runs, events and schedules, with its password: never log it."""
+        if self.dagster_postgres_url:
+            return self.dagster_postgres_url.get_secret_value()
+        return urlsplit(self.database_url)._replace(path=f"/{DAGSTER_DATABASE}").geturl()
 
     @property
     def checkpoint_root(self) -> str:

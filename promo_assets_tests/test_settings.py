@@ -40,6 +40,7 @@ def _config() -> dict:
         ("PROMO_POSTGRES_URL", "localhost:5432", URL),
         ("PROMO_POSTGRES_URL", "mysql://u:secret@h/d", URL),
         ("PROMO_POSTGRES_URL", "postgresql://u:secret@host:5432", URL),
+        ("PROMO_DAGSTER_POSTGRES_URL", "postgresql://u:secret@host:5432", URL),
         ("PROMO_LAKE_OWNER", "../etc", None),
         ("PROMO_LAKE_DEPTH", "0", "Input should be greater than or equal to 1"),
         ("PROMO_LAKE_DEPTH", "many", None),
@@ -101,6 +102,104 @@ def test_named_endpoints_win_over_the_local_ones(tmp_path: Path, monkeypatch: py
         monkeypatch.setenv("PROMO_" + name, value)
     settings = load_settings()
     assert (settings.bootstrap_servers, settings.database_url) == ("k:9", "postgresql://u:p@h/d")
+
+
+SECRETS = {
+    "PROMO_KAFKA_PASSWORD": "hidden",
+    "PROMO_POSTGRES_URL": "postgresql://u:hidden@h/d",
+    "PROMO_DAGSTER_POSTGRES_URL": "postgresql://u:hidden@h/dagster",
+}
+
+
+def shown(name: str) -> str | None:
+    value = getattr(load_settings(), name.removeprefix("PROMO_").lower())
+    return value and value.get_secret_value()
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"], ids=["no end", "newline", "CRLF"])
+@pytest.mark.parametrize(("name", "secret"), SECRETS.items(), ids=SECRETS)
+def test_a_secret_is_what_its_file_holds_but_for_the_line_s_end(
+    name: str, secret: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "secret").write_bytes(f"{secret}{end}".encode())
+    monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))
+    assert shown(name) == secret
+    assert "hidden" not in repr(load_settings())
+
+
+def test_only_the_line_s_end_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "secret").write_text(" p w \n\n")
+    monkeypatch.setenv("PROMO_KAFKA_PASSWORD_FILE", "secret")  # from here
+    assert shown("PROMO_KAFKA_PASSWORD") == " p w \n"
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("folder", "cannot be read: Is a directory"),
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        (b"\xff\xfe", "is no text"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_s_file_that_cannot_be_used_is_named(
+    name: str, content: bytes | str | None, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = tmp_path / "secret"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif content:
+        file.mkdir()
+    monkeypatch.setenv(f"{name}_FILE", str(file))
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value) == f"{name}_FILE: {file} {problem}"
+
+
+@pytest.mark.parametrize(("name", "secret"), SECRETS.items(), ids=SECRETS)
+def test_a_secret_named_twice_is_refused_and_not_shown(name: str, secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "secret").write_text(secret)
+    monkeypatch.setenv(name, secret)
+    monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value) == f"{name} and {name}_FILE are both set: keep one"
+
+
+@pytest.mark.parametrize(("in_env_file", "in_environment"), [("", "_FILE"), ("_FILE", ""), ("_FILE", "_FILE")], ids=str)
+def test_the_environment_wins_whichever_way_it_names_a_secret(
+    in_env_file: str, in_environment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for which, where in (("theirs", in_env_file), ("ours", in_environment)):
+        (tmp_path / which).write_text(f"postgresql://{which}@h/d")
+        value = str(tmp_path / which) if where else f"postgresql://{which}@h/d"
+        if which == "theirs":
+            (tmp_path / ".env").write_text(f"PROMO_POSTGRES_URL{where}={value}\n")
+        else:
+            monkeypatch.setenv(f"PROMO_POSTGRES_URL{where}", value)
+    assert shown("PROMO_POSTGRES_URL") == "postgresql://ours@h/d"
+
+
+@pytest.mark.parametrize(
+    ("settings", "url", "local"),
+    [
+        ({}, "postgresql://promo@127.0.0.1:5432/dagster", True),
+        ({"POSTGRES_URL": "postgresql://u:p@h:1/d?sslmode=require"}, "postgresql://u:p@h:1/dagster?sslmode=require", False),
+        ({"DAGSTER_POSTGRES_URL": "postgresql://u:p@g/e"}, "postgresql://u:p@g/e", False),
+        ({"POSTGRES_URL": "postgresql://u:p@h/d", "DAGSTER_POSTGRES_URL": "postgresql://u:p@g/e"}, "postgresql://u:p@g/e", False),
+    ],
+    ids=["all is local", "an outside server", "only Dagster's is outside", "both are outside"],
+)
+def test_dagster_s_database_is_the_named_one_else_beside_the_stream_s(
+    settings: dict[str, str], url: str, local: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in {"HOME": str(tmp_path), **settings}.items():
+        monkeypatch.setenv(f"PROMO_{name}", value)
+    loaded = load_settings()
+    assert (loaded.dagster_database_url, loaded.local_dagster) == (url, local)
 
 
 def test_secrets_do_not_show_in_a_settings_text(monkeypatch: pytest.MonkeyPatch):

