@@ -25,11 +25,13 @@ stream = typer.Typer(no_args_is_help=True, help="The stream without Dagster.")
 campaigns = typer.Typer(no_args_is_help=True, help="What restaurants publish.")
 notifications = typer.Typer(no_args_is_help=True, help="What clients get.")
 dead_letters = typer.Typer(no_args_is_help=True, help="What was no campaign.")
+ledger = typer.Typer(no_args_is_help=True, help="The stream's bookkeeping in Postgres.")
 lake = typer.Typer(no_args_is_help=True, help="The lake of the messenger's events.")
 app.add_typer(stream, name="stream")
 app.add_typer(campaigns, name="campaigns")
 app.add_typer(notifications, name="notifications")
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(ledger, name="ledger")
 app.add_typer(lake, name="lake")
 
 
@@ -150,6 +152,22 @@ def dead_letters_replay(
     from promo_assets.commands.replay import replay_dead_letters
 
     replay_dead_letters(ids or [])
+
+
+@ledger.command("apply")
+def ledger_apply(
+    grant_to: Annotated[
+        str | None,
+        typer.Option("--grant-to", metavar="ROLE", help="Give this role what the stream needs, and no more.", show_default=False),
+    ] = None,
+) -> None:
+    """Make the tables that are missing, as the owner that PROMO_POSTGRES_URL names; what is there, is kept.
+
+    The stream can then run as ROLE, which owns nothing: see docs/security.md.
+    """
+    from promo_assets.commands.grants import apply_ledger
+
+    apply_ledger(grant_to)
 
 
 @lake.command("sample")

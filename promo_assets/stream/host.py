@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 from confluent_kafka import KafkaException
+from psycopg.errors import InsufficientPrivilege
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -19,11 +20,13 @@ from pyspark.sql.streaming.query import StreamingQuery
 from promo_assets.settings import Settings
 from promo_assets.stream import turn as turns
 from promo_assets.stream.figures import Figures
+from promo_assets.stream.grants import missing_right
 from promo_assets.stream.ledger import apply_ddl, ddl_is_applied
 from promo_assets.stream.query import PromoStream, first_line
+from promo_assets.stream.refusals import Refused
 from promo_assets.stream.topics import check_topics, end_offsets
 from promo_assets.stream.turn import StreamError, take_turn
-from promo_assets.stream.writer import Turn, connect
+from promo_assets.stream.writer import TransactionalProducer, Turn, connect
 
 LOOK_S = 0.2
 STOP_S = 8
@@ -92,18 +95,19 @@ def run_stream(host: Hosted) -> None:
             database_url=settings.database_url,
             kafka_client=settings.kafka_client(),
         )
+        rehearse(turn)
         spark = host.get_spark()
         if host.stop.is_set():
             return
         lanes = min(spark.sparkContext.defaultParallelism, topics.out_partitions)
-        stream = PromoStream(spark, settings, turn, lanes, host.stop)
-        stream.figures = host.figures
         # Each input topic has a checkpoint of its own, by the topic's id: one made anew under the same name is read from its start.
         checkpoint = f"{settings.checkpoint_root.rstrip('/')}/{settings.topic_in}-{topics.in_id}"
         check_room(checkpoint)
         try:
+            stream = PromoStream(spark, settings, turn, lanes, host.stop)
+            stream.figures = host.figures
             _run_query(host, stream, held, checkpoint)
-        except PySparkException as error:
+        except (PySparkException, Py4JError, Refused) as error:
             raise StreamError(f"the stream failed: {first_line(error)}") from error
 
 
@@ -144,13 +148,30 @@ def check_room(checkpoint: str) -> None:
         raise StreamError(f"the checkpoint {folder} cannot be written: {error.strerror}") from None
 
 
+def rehearse(turn: Turn) -> None:
+    """Do once what the executors' producers will do: a right that is missing is told now, not when the first campaign comes."""
+    try:
+        TransactionalProducer(turn, "start").progress(turn.topic_in, 0)
+    except (Refused, KafkaException) as error:
+        raise StreamError(first_line(error)) from None
+
+
 def prepare_database(settings: Settings) -> None:
-    """The tables and the ledger are there, or are made; raises `StreamError` where the database is not to be had."""
+    """The tables and the ledger are there, or are made, and may be used; raises `StreamError` where something is not to be had."""
+    role = "of this login"
     try:
         with connect(settings.database_url, "promo stream, start") as connection:
-            if ddl_is_applied(connection):
-                return
-        apply_ddl(settings.database_url)
+            role = connection.info.user
+            if not ddl_is_applied(connection):
+                apply_ddl(settings.database_url)
+            if missing := missing_right(connection):
+                raise StreamError(
+                    f"role {role} lacks {missing} in Postgres: run `promo-assets ledger apply --grant-to {role}` as the owner of the tables"
+                )
+    except InsufficientPrivilege:
+        raise StreamError(
+            f"the tables are missing and role {role} may not create them: run `promo-assets ledger apply` as the owner"
+        ) from None
     except psycopg.OperationalError as error:
         raise StreamError(f"Postgres gave no connection: {first_line(error)}") from None
     except psycopg.Error as error:
