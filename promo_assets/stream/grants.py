@@ -18,7 +18,7 @@ def grant_to(connection: psycopg.Connection, role: str) -> None:
 
 def missing_right(connection: psycopg.Connection) -> str | None:
     """The first right that the connection's own role lacks, such as "UPDATE on promo_ledger.stream"."""
-    for kind, name, right, columns in _rights():
+    for kind, name, right, columns in rights():
         if columns:
             query, of = "SELECT bool_and(has_column_privilege(%s, c, %s)) FROM unnest(%s::text[]) c", (name, right, columns)
         else:
@@ -33,8 +33,8 @@ def _text() -> str:
     return resources.files("promo_assets.stream").joinpath("grants.sql").read_text()
 
 
-def _rights() -> Iterator[tuple[str, str, str, list[str]]]:
+def rights() -> Iterator[tuple[str, str, str, list[str]]]:
     """(table, schema or sequence, its name, the right, the columns that it is for; none where it is for all of it)."""
-    for rights, kind, name in _GRANT.findall(_text()):
-        for right, columns in _RIGHT.findall(rights):
+    for some, kind, name in _GRANT.findall(_text()):
+        for right, columns in _RIGHT.findall(some):
             yield (kind or "table").lower(), name, right, columns.split(", ") if columns else []

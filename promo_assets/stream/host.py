@@ -23,10 +23,10 @@ from promo_assets.stream.figures import Figures
 from promo_assets.stream.grants import missing_right
 from promo_assets.stream.ledger import apply_ddl, ddl_is_applied
 from promo_assets.stream.query import PromoStream, first_line
-from promo_assets.stream.refusals import Refused
+from promo_assets.stream.refusals import Refused, refusal_in
 from promo_assets.stream.topics import check_topics, end_offsets
 from promo_assets.stream.turn import StreamError, take_turn
-from promo_assets.stream.writer import TransactionalProducer, Turn, connect
+from promo_assets.stream.writer import Turn, connect, rehearse
 
 LOOK_S = 0.2
 STOP_S = 8
@@ -95,7 +95,10 @@ def run_stream(host: Hosted) -> None:
             database_url=settings.database_url,
             kafka_client=settings.kafka_client(),
         )
-        rehearse(turn)
+        try:
+            rehearse(turn)
+        except (Refused, KafkaException) as error:
+            raise StreamError(first_line(error)) from None
         spark = host.get_spark()
         if host.stop.is_set():
             return
@@ -108,7 +111,7 @@ def run_stream(host: Hosted) -> None:
             stream.figures = host.figures
             _run_query(host, stream, held, checkpoint)
         except (PySparkException, Py4JError, Refused) as error:
-            raise StreamError(f"the stream failed: {first_line(error)}") from error
+            raise _failed(settings, error) from error
 
 
 def _run_query(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint: str) -> None:
@@ -129,9 +132,15 @@ def _run_query(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint
     if asked_to_stop:
         return  # what was under way is begun again by the next run
     if failure := stream.failure or query.exception():
-        raise StreamError(f"the stream failed: {first_line(failure)}")
+        raise _failed(host.settings, failure)
     if not host.until_caught_up:
         raise StreamError("Spark ended the stream without saying why")
+
+
+def _failed(settings: Settings, error: BaseException) -> StreamError:
+    if refusal_in(error):
+        check_topics(settings)  # Java's clients say that a topic was refused, and not which: this does
+    return StreamError(f"the stream failed: {first_line(error)}")
 
 
 def check_room(checkpoint: str) -> None:
@@ -146,14 +155,6 @@ def check_room(checkpoint: str) -> None:
             probe.write(b"x" * CHECKPOINT_ROOM_BYTES)
     except OSError as error:
         raise StreamError(f"the checkpoint {folder} cannot be written: {error.strerror}") from None
-
-
-def rehearse(turn: Turn) -> None:
-    """Do once what the executors' producers will do: a right that is missing is told now, not when the first campaign comes."""
-    try:
-        TransactionalProducer(turn, "start").progress(turn.topic_in, 0)
-    except (Refused, KafkaException) as error:
-        raise StreamError(first_line(error)) from None
 
 
 def prepare_database(settings: Settings) -> None:

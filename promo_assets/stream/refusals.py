@@ -11,7 +11,7 @@ from psycopg import Error as PostgresError
 
 _LOGIN = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.UNSUPPORTED_SASL_MECHANISM)
 _OURS = re.compile(r"^promo_assets\.stream\.refusals\.Refused: (.+)$", re.MULTILINE)
-_JAVAS = re.compile(r"(?:org\.apache\.kafka\.common\.errors\.\w*AuthorizationException|PSQLException): ((?:ERROR: permission|Not auth).+)")
+_JAVAS = re.compile(r"(?:org\.apache\.kafka\.common\.errors\.\w*AuthorizationException|PSQLException: ERROR): ((?:permission|\w+ auth).+)")
 
 
 class Refused(Exception):
@@ -25,7 +25,7 @@ def refusal_in(error: BaseException | None) -> str | None:
     if found := _OURS.search(str(error)):
         return found[1].strip()
     found = _JAVAS.search(str(error))
-    return f"Spark's reader was refused: {found[1].strip()}. docs/security.md shows how to grant it" if found else None
+    return f"Spark's reader was refused: {found[1].strip(' .')}: docs/security.md shows how to grant it" if found else None
 
 
 def kafka_refusal(

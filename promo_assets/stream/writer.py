@@ -178,6 +178,15 @@ class TransactionalProducer:
                 self._producer.poll(0.1)
 
 
+def rehearse(turn: Turn) -> None:
+    """Do once what executors' producers will do: a right that is missing is told now, not when the first campaign comes."""
+    try:
+        TransactionalProducer(turn, "start").progress(turn.topic_in, 0)
+    finally:
+        if reader := _kept.__dict__.pop(turn.group, None):
+            reader.close()
+
+
 def committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
     """What the consumer's group has committed, offset below 0 where nothing; whatever is wrong is a `KafkaException`."""
     try:
