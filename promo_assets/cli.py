@@ -227,11 +227,19 @@ def dead_letters_replay(
 
 
 @ledger.command("apply")
-def ledger_apply() -> None:
-    """Make the stream's tables, or upgrade an older ledger in place; as the owner of the tables. All rows are kept."""
-    from promo_assets.commands.ledger import apply
+def ledger_apply(
+    grant_to: Annotated[
+        str | None,
+        typer.Option("--grant-to", metavar="ROLE", help="Give this role what the stream needs, and no more.", show_default=False),
+    ] = None,
+) -> None:
+    """Make the stream's tables, or upgrade an older ledger in place, as the owner that PROMO_POSTGRES_URL names. All rows are kept.
 
-    apply()
+    The stream can then run as ROLE, which owns nothing: see docs/security.md.
+    """
+    from promo_assets.commands.grants import apply_ledger
+
+    apply_ledger(grant_to)
 
 
 @ledger.command("clean")

@@ -7,6 +7,9 @@ under `PROMO_HOME`.
 """
 
 import json
+import re
+import ssl
+from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +27,8 @@ DEFAULT_KAFKA_PORT = 9092
 DEFAULT_POSTGRES_PORT = 5432
 DAGSTER_DATABASE = "dagster"
 SECRETS = ("kafka_password", "postgres_url", "dagster_postgres_url")
+# What may follow a Postgres URL's question mark: libpq and Spark's JDBC driver both obey it (`stream/sources.py` translates).
+POSTGRES_PARAMETERS = ("sslmode", "sslrootcert", "channel_binding", "target_session_attrs", "options", "connect_timeout")
 
 
 class SettingsError(ValueError):
@@ -38,6 +43,41 @@ def _topic(name: str) -> str:
     if not (0 < len(name) <= 249) or name in (".", "..") or not all(c.isascii() and (c.isalnum() or c in "._-") for c in name):
         raise ValueError("a topic's name has 1 to 249 of the characters a-z A-Z 0-9 . _ -")
     return name
+
+
+def _certificates(file: Path) -> str:
+    """The PEM certificates of a file, without whatever else stands in it."""
+    try:
+        text = file.read_text(errors="replace")
+    except FileNotFoundError:
+        raise ValueError("no such file") from None
+    except OSError as error:
+        raise ValueError(f"the file cannot be read: {error.strerror}") from None
+    found = "\n".join(re.findall("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", text, re.DOTALL))
+    try:
+        ssl.create_default_context(cadata=found or "none")
+    except (ssl.SSLError, ValueError):
+        raise ValueError("the file holds no PEM certificate") from None
+    return found + "\n"
+
+
+def _check_postgres_parameters(parts: Mapping[str, Any]) -> None:
+    """libpq knows more than Spark's JDBC driver: what only one of them would obey is refused."""
+    for name, value in parts.items():
+        if name not in (*POSTGRES_PARAMETERS, "user", "password", "host", "port", "dbname"):
+            known = ", ".join(POSTGRES_PARAMETERS)
+            raise ValueError(f"the parameter {name} cannot be used, as Spark's reader would not obey it; these can be: {known}")
+        if name == "target_session_attrs" and value not in ("any", "read-write", "primary"):
+            raise ValueError(f"target_session_attrs={value} may lead to a server that takes no writes")
+    if any(host.startswith("/") for host in str(parts.get("host")).split(",")):
+        raise ValueError("Spark's reader needs a host that listens on TCP, not a socket's folder")
+    if root := parts.get("sslrootcert"):
+        if root == "system":
+            raise ValueError("sslrootcert=system cannot be used, as Spark's reader would not obey it: name the file with the authorities")
+        try:
+            _certificates(Path(root))
+        except ValueError as error:
+            raise ValueError(f"sslrootcert: {error}") from None
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
@@ -144,6 +184,14 @@ class Settings(BaseSettings):
             raise ValueError(problem) from None
         if not parts.get("host") or not parts.get("dbname"):
             raise ValueError(problem)
+        _check_postgres_parameters(parts)
+        return value
+
+    @field_validator("kafka_ca_file")
+    @classmethod
+    def _kafka_ca_file(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            _certificates(value)
         return value
 
     @field_validator("spark_archive")
@@ -168,8 +216,6 @@ class Settings(BaseSettings):
             for name, value in needed.items():
                 if value is None:
                     raise ValueError(f"PROMO_{name}: needed with PROMO_KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol}")
-        if self.kafka_ca_file and not self.kafka_ca_file.is_file():
-            raise ValueError("PROMO_KAFKA_CA_FILE: no such file")
         if len({self.topic_in, self.topic_out, self.topic_dead_letters}) < 3:
             raise ValueError("PROMO_TOPIC_IN, PROMO_TOPIC_OUT, PROMO_TOPIC_DEAD_LETTERS: three different topics are needed")
         return self
@@ -230,11 +276,16 @@ class Settings(BaseSettings):
     def lake_uri(self) -> str:
         return self.lake_root or str(self.home / "lake")
 
+    @cached_property
+    def kafka_ca_pem(self) -> str:
+        """The authorities' certificates themselves: executors on other machines do not have the file."""
+        return _certificates(self.kafka_ca_file) if self.kafka_ca_file else ""
+
     def kafka_client(self) -> dict[str, str]:
-        """What every Kafka client (librdkafka's names) needs to connect; holds the password: never log it."""
+        """What every Kafka client (librdkafka's names) needs to connect, wherever it runs; holds the password: never log it."""
         conf = {"bootstrap.servers": self.bootstrap_servers, "security.protocol": self.kafka_security_protocol}
         if self.kafka_ca_file:
-            conf["ssl.ca.location"] = str(self.kafka_ca_file)
+            conf["ssl.ca.pem"] = self.kafka_ca_pem
         if self.kafka_password:
             conf |= {
                 "sasl.mechanism": self.kafka_sasl_mechanism or "",

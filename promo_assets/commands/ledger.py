@@ -1,4 +1,4 @@
-"""`ledger apply`, `ledger clean`, and the connection to the ledger that other commands need."""
+"""`ledger clean`, and the connection to the ledger that other commands need."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from rich.table import Table
 
 from promo_assets.commands.talk import CommandError, say, working
 from promo_assets.settings import Settings, load_settings
-from promo_assets.stream.ledger import LEDGER_VERSION, apply_ddl, check_ledger
+from promo_assets.stream.ledger import check_ledger
 from promo_assets.stream.retention import DAY_S, Cleaned, clean_ledger, count_cleanable
 from promo_assets.stream.writer import connect
 
@@ -33,13 +33,6 @@ def told_in_one_line() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise CommandError(f"Postgres: {str(error).strip().splitlines()[0]}") from None
-
-
-def apply() -> None:
-    settings = load_settings()
-    with told_in_one_line():
-        apply_ddl(settings.database_url)
-    say(f"the tables are there, and the ledger is of version {LEDGER_VERSION}")
 
 
 def clean(older_than_days: int | None, dry_run: bool, as_json: bool) -> None:

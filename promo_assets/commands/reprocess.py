@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from confluent_kafka import KafkaException
+from confluent_kafka.admin import AclOperation
 
 from promo_assets.commands.kafka import find_topic, no_answer
 from promo_assets.commands.stream import host_stream
@@ -22,13 +23,13 @@ def reprocess(from_time: str | None, from_offsets: Sequence[str]) -> None:
 
 
 def _resolved(settings: Settings, time: datetime | None, offsets: dict[int, int]) -> dict[int, int]:
-    find_topic(settings, settings.topic_in)
+    find_topic(settings, settings.topic_in, AclOperation.READ)
     try:
         return offsets_at(settings, time) if time else check_offsets(settings, offsets)
     except OutOfRange as problem:
         raise UserError(f"--from-offset: {problem}") from None
     except KafkaException as error:
-        raise no_answer(settings, error) from None
+        raise no_answer(settings, error.args[0], topics=f"READ on topic {settings.topic_in}") from None
 
 
 def _time(text: str) -> datetime:

@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 
 from promo_assets.settings import Settings
 from promo_assets.stream.host import Hosted
-from promo_assets.stream.ledger import LedgerError, apply_ddl
+from promo_assets.stream.ledger import LEDGER_VERSION, LedgerError, apply_ddl, ledger_version
 from promo_assets.stream.query import first_line
 from promo_assets.stream.turn import StreamError
 
@@ -70,8 +70,9 @@ def subscribers_restaurants(settings: dg.ResourceParam[Settings]) -> dg.Material
     Materializing makes the stream's tables where they are missing, changes none that is there, and counts.
     """
     try:
-        apply_ddl(settings.database_url)
         with psycopg.connect(settings.database_url) as connection, connection.cursor(row_factory=dict_row) as cursor:
+            if ledger_version(connection) < LEDGER_VERSION:
+                apply_ddl(settings.database_url)
             counts = cursor.execute(
                 """SELECT sum(pairs)::int8 AS rows, count(*) AS subscriptions, count(DISTINCT client_id) AS clients,
                     count(DISTINCT restaurant_id) AS restaurants

@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 from confluent_kafka import KafkaException
+from psycopg.errors import InsufficientPrivilege
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -21,12 +22,14 @@ from pyspark.sql.streaming.query import StreamingQuery
 from promo_assets.settings import Settings
 from promo_assets.stream import turn as turns
 from promo_assets.stream.figures import Figures
+from promo_assets.stream.grants import missing_right
 from promo_assets.stream.ledger import LEDGER_VERSION, LedgerError, apply_ddl, check_ledger, ledger_version
 from promo_assets.stream.query import PromoStream, first_line
+from promo_assets.stream.refusals import Refused, refusal_in
 from promo_assets.stream.reprocess import begin_at
 from promo_assets.stream.topics import check_topics, count_behind, input_offsets
 from promo_assets.stream.turn import StreamError, take_turn
-from promo_assets.stream.writer import Turn, connect
+from promo_assets.stream.writer import Turn, connect, rehearse
 
 LOOK_S = 0.2
 STOP_S = 8
@@ -102,22 +105,26 @@ def run_stream(host: Hosted) -> None:
             database_url=settings.database_url,
             kafka_client=settings.kafka_client(),
         )
+        try:
+            rehearse(turn)
+        except (Refused, KafkaException) as error:
+            raise StreamError(first_line(error)) from None
         spark = _session(host)
         if host.stop.is_set():
             return
-        stream = PromoStream(spark, settings, turn, topics.out_partitions, host.stop)
-        stream.figures = host.figures
         # Each input topic has a checkpoint of its own, by the topic's id: one made anew under the same name is read from its start.
         checkpoint = f"{settings.checkpoint_root.rstrip('/')}/{settings.topic_in}-{topics.in_id}"
         check_room(checkpoint)
         await_executor(spark, host, held)
         try:
+            stream = PromoStream(spark, settings, turn, topics.out_partitions, host.stop)
+            stream.figures = host.figures
             if host.again_from is None:
                 _run_query(host, stream, held, checkpoint, topics.in_id)
             else:
                 _read_again(host, stream, held, checkpoint, topics.in_id)
-        except PySparkException as error:
-            raise StreamError(f"the stream failed: {first_line(error)}") from error
+        except (PySparkException, Py4JError, Refused) as error:
+            raise _failed(settings, error) from error
 
 
 def _session(host: Hosted) -> SparkSession:
@@ -163,7 +170,7 @@ def _run_query(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint
     if asked_to_stop:
         return  # what was under way is begun again by the next run
     if failure := stream.failure or query.exception():
-        raise StreamError(f"the stream failed: {first_line(failure)}")
+        raise _failed(host.settings, failure)
     if not host.until_caught_up:
         raise StreamError("Spark ended the stream without saying why")
 
@@ -188,6 +195,12 @@ def await_executor(spark: Any, host: Hosted, held: "turns.Turn") -> None:
     host.figures.last_error = None
 
 
+def _failed(settings: Settings, error: BaseException) -> StreamError:
+    if refusal_in(error):
+        check_topics(settings)  # Java's clients say that a topic was refused, and not which: this does
+    return StreamError(f"the stream failed: {first_line(error)}")
+
+
 def check_room(checkpoint: str) -> None:
     """A local checkpoint can be written: on a full disk Spark's own attempt takes the JVM's gateway with it, and tells nothing."""
     scheme, _, rest = checkpoint.rpartition("://") if "://" in checkpoint else ("", "", checkpoint.removeprefix("file:"))
@@ -202,16 +215,32 @@ def check_room(checkpoint: str) -> None:
         raise StreamError(f"the checkpoint {folder} cannot be written: {error.strerror}") from None
 
 
+def _version(connection: psycopg.Connection) -> int:
+    """Where the role may not even see it, it is taken for this release's: the right that is missing is told then."""
+    try:
+        return ledger_version(connection)
+    except InsufficientPrivilege:
+        return LEDGER_VERSION
+
+
 def prepare_database(settings: Settings) -> None:
-    """The tables and the ledger are there as this release needs them, or are made so; raises `StreamError` where they are not to be had."""
+    """The tables and the ledger are there as this release needs them, or are made so, and may be used.
+
+    Raises `StreamError` where something is not to be had.
+    """
+    role = "of this login"
     try:
         with connect(settings.database_url, "promo stream, start") as connection:
-            if ledger_version(connection) == LEDGER_VERSION:
-                return
-            try:
-                apply_ddl(settings.database_url)
-            except psycopg.errors.InsufficientPrivilege:
-                check_ledger(connection)
+            role = connection.info.user
+            if _version(connection) < LEDGER_VERSION:
+                try:
+                    apply_ddl(settings.database_url)
+                except InsufficientPrivilege:
+                    check_ledger(connection)
+            if missing := missing_right(connection):
+                raise StreamError(
+                    f"role {role} lacks {missing} in Postgres: run `promo-assets ledger apply --grant-to {role}` as the owner of the tables"
+                )
     except LedgerError as problem:
         raise StreamError(f"{problem}. Nothing was touched") from None
     except psycopg.errors.LockNotAvailable:

@@ -23,6 +23,7 @@ from promo_assets.stream.delivery import DELIVERED_DDL, deliver_audience, freeze
 from promo_assets.stream.figures import Figures
 from promo_assets.stream.intake import TAKEN_IN_DDL, take_in
 from promo_assets.stream.ledger import Ledger, TakenOver, Unit
+from promo_assets.stream.refusals import refusal_in
 from promo_assets.stream.sources import read_messages, read_open_unit_followers, remove_checkpoint
 from promo_assets.stream.writer import Turn
 
@@ -127,7 +128,8 @@ class PromoStream:
         return sum(row["pairs"] for row in pairs.collect())
 
     def _persist(self, step: Callable[[], None]) -> None:
-        """Do a step, again where it failed: each can be begun anew at any time. Gives up after two minutes, on stop, or when taken over."""
+        """Do a step, again where it failed: each can be begun anew at any time. Gives up after two minutes, on stop, when
+        taken over, or when a right is missing."""
 
         def note(attempt: RetryCallState) -> None:
             error = attempt.outcome.exception() if attempt.outcome else None
@@ -135,7 +137,9 @@ class PromoStream:
             log.warning("a step failed and is done again: %s", self.figures.last_error)
 
         worth_it = retry_if_exception(
-            lambda error: isinstance(error, Exception) and not isinstance(error, TakenOver) and not self._stop.is_set()
+            lambda error: (
+                isinstance(error, Exception) and not isinstance(error, TakenOver) and not refusal_in(error) and not self._stop.is_set()
+            )
         )
         for attempt in Retrying(
             retry=worth_it,
@@ -151,6 +155,8 @@ class PromoStream:
 
 def first_line(error: BaseException | None) -> str:
     """What an error says, in one line, without the stacks that Spark puts around it."""
+    if refusal := refusal_in(error):
+        return refusal
     lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(PY4J)]
     if any("Traceback (most recent call last)" in line for line in lines):
         # A Python worker's error comes with its traceback; its last line that is not indented names it.

@@ -2,7 +2,7 @@
 
 import json
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 from psycopg.conninfo import conninfo_to_dict
 from pyspark.sql import DataFrame, SparkSession
@@ -13,6 +13,7 @@ from promo_assets.settings import Settings
 # A backlog is taken in micro-batches of at most this many messages.
 MESSAGES_PER_BATCH = 10_000
 FETCH_ROWS = 10_000
+ANSWER_S = 60
 # Index lookups per restaurant, whatever the planner thinks of the table's size: never a scan of all favourites.
 _BY_INDEX = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 
@@ -60,7 +61,10 @@ def read_open_unit_followers(spark: SparkSession, settings: Settings, lanes: int
 
 
 def _jdbc(database_url: str) -> tuple[str, dict[str, str]]:
-    """libpq's URL as JDBC's, and the properties that go with it: user and password stay out of the URL."""
+    """libpq's URL as JDBC's, and the properties that go with it: user and password stay out of the URL.
+
+    `settings.POSTGRES_PARAMETERS` says what may stand in it: everything is passed on.
+    """
     parts = conninfo_to_dict(database_url)
     properties = {
         "driver": "org.postgresql.Driver",
@@ -68,21 +72,25 @@ def _jdbc(database_url: str) -> tuple[str, dict[str, str]]:
         "sessionInitStatement": _BY_INDEX,
         "ApplicationName": "promo stream, reader",
         "tcpKeepAlive": "true",
+        "socketTimeout": str(ANSWER_S),  # a server that vanished with its machine is noticed, and the unit begun again
     }
-    properties |= {key: str(parts[key]) for key in ("user", "password") if parts.get(key)}
+    same = {name: name for name in ("user", "password", "sslmode", "sslrootcert", "options")}
+    renamed = {"channel_binding": "channelBinding", "connect_timeout": "connectTimeout"}
+    properties |= {jdbc: str(parts[libpq]) for libpq, jdbc in (same | renamed).items() if parts.get(libpq)}
+    if parts.get("target_session_attrs"):
+        properties["targetServerType"] = "any" if parts["target_session_attrs"] == "any" else "primary"
     hosts = str(parts["host"]).split(",")
     ports = str(parts.get("port", 5432)).split(",")
-    addresses = ",".join(f"{host}:{ports[min(index, len(ports) - 1)]}" for index, host in enumerate(hosts))
-    passed_on = {"sslmode": "sslmode", "sslrootcert": "sslrootcert", "target_session_attrs": "targetServerType"}
-    options = urlencode({jdbc: parts[libpq] for libpq, jdbc in passed_on.items() if libpq in parts})
-    return f"jdbc:postgresql://{addresses}/{parts['dbname']}" + (f"?{options}" if options else ""), properties
+    in_brackets = [f"[{host}]" if ":" in host else host for host in hosts]
+    addresses = ",".join(f"{host}:{ports[min(index, len(ports) - 1)]}" for index, host in enumerate(in_brackets))
+    return f"jdbc:postgresql://{addresses}/{quote(str(parts['dbname']), safe='')}", properties
 
 
 def _jvm_kafka(settings: Settings) -> dict[str, str]:
     """The Kafka client's settings under the Java client's names."""
     options = {"kafka.bootstrap.servers": settings.bootstrap_servers, "kafka.security.protocol": settings.kafka_security_protocol}
     if settings.kafka_ca_file:
-        options |= {"kafka.ssl.truststore.type": "PEM", "kafka.ssl.truststore.location": str(settings.kafka_ca_file)}
+        options |= {"kafka.ssl.truststore.type": "PEM", "kafka.ssl.truststore.certificates": settings.kafka_ca_pem}
     if settings.kafka_password and settings.kafka_sasl_mechanism:
         module = "plain.PlainLoginModule" if settings.kafka_sasl_mechanism == "PLAIN" else "scram.ScramLoginModule"
         login = {"username": settings.kafka_username or "", "password": settings.kafka_password.get_secret_value()}
