@@ -87,13 +87,15 @@ class Here:
         named = {name: self._translated(str(value), service) for name, value in SERVICES[service].get("environment", {}).items()}
         home = {"PROMO_HOME": str(self._folder / "promo"), "SPARK_HOME": self._translated("/opt/promo/" + _spark_home())}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        if "DATANODE_HOST" in named:
+            named["DATANODE_HOST"] = "127.0.0.1"
         return inherited | topics | home | {"PATH": path, "SPARK_LOCAL_IP": "127.0.0.1"} | named
 
     def command(self, command: list[str]) -> list[str]:
         return [self._translated(part) for part in command]
 
     def _translated(self, text: str, service: str = "") -> str:
-        here = self._here | {"/var/lib/hdfs": str(self._folder / service), "datanode": "127.0.0.1"}
+        here = self._here | {"/var/lib/hdfs": str(self._folder / service)}
         longest_first = sorted(here, key=len, reverse=True)
         return re.sub("|".join(map(re.escape, longest_first)), lambda found: here[found[0]], text)
 
