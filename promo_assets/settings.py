@@ -182,7 +182,8 @@ class Settings(BaseSettings):
             parts = conninfo_to_dict(url)
         except PostgresError:
             raise ValueError(problem) from None
-        if not parts.get("host") or not parts.get("dbname"):
+        ports = [port for port in str(parts.get("port", "")).split(",") if port]  # one that is not named is 5432
+        if not parts.get("host") or not parts.get("dbname") or not all(port.isdigit() and 0 < int(port) < 65536 for port in ports):
             raise ValueError(problem)
         _check_postgres_parameters(parts)
         return value

@@ -18,7 +18,7 @@ from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, A
 from promo_assets.local import processes
 from promo_assets.local.kafka import CONFIG, LocalKafka
 from promo_assets_tests.authority import Authority
-from promo_assets_tests.lake.hdfs import KEEPER
+from promo_assets_tests.daemons import KEEPER
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "security.md"
 ADMIN = "admin"

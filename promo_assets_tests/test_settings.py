@@ -40,6 +40,8 @@ def _config() -> dict:
         ("PROMO_POSTGRES_URL", "localhost:5432", URL),
         ("PROMO_POSTGRES_URL", "mysql://u:secret@h/d", URL),
         ("PROMO_POSTGRES_URL", "postgresql://u:secret@host:5432", URL),
+        ("PROMO_POSTGRES_URL", "postgresql://u:secret@host:port/d", URL),
+        ("PROMO_POSTGRES_URL", "postgresql://u:secret@host:65536/d", URL),
         ("PROMO_DAGSTER_POSTGRES_URL", "postgresql://u:secret@host:5432", URL),
         ("PROMO_LAKE_OWNER", "../etc", None),
         ("PROMO_LAKE_DEPTH", "0", "Input should be greater than or equal to 1"),
