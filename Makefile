@@ -19,7 +19,7 @@ dev: setup ## Dagster's UI on this checkout
 
 test: setup ## all tests but the long ones
 	@bash promo_assets_tests/install_kcat.sh
-	@.venv/bin/python -m promo_assets.local.jars hdfs
+	@.venv/bin/python -m promo_assets.local.jars hdfs postgres
 	@.venv/bin/pytest $(ARGS)
 
 test-faults: setup ## processes are killed, over and over

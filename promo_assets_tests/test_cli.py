@@ -104,7 +104,7 @@ def test_help_is_quick_and_names_every_command():
     done = run({}, "--help")
     took = time.monotonic() - started
     assert done.returncode == 0
-    for name in ("demo", "up", "down", "status", "stream", "campaigns", "notifications", "dead-letters", "lake"):
+    for name in ("demo", "up", "down", "status", "stream", "campaigns", "notifications", "dead-letters", "ledger", "lake"):
         assert f" {name} " in done.stdout.decode()
     assert took < 3  # 0.2 s on a quiet machine; Spark or Dagster would take longer than this
 
