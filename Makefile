@@ -19,7 +19,7 @@ dev: setup ## Dagster's UI on this checkout, with the local services
 test: setup ## all tests but the long ones
 	@bash promo_assets_tests/install_kcat.sh
 	@bash promo_assets_tests/deploy/install_compose.sh
-	@.venv/bin/python -m promo_assets.local.jars hdfs yarn
+	@.venv/bin/python -m promo_assets.local.jars hdfs yarn postgres
 	@.venv/bin/pytest $(ARGS)
 
 test-faults: setup ## processes are killed, over and over

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from psycopg import Error as PostgresError
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -171,7 +171,7 @@ class Settings(BaseSettings):
 
     @field_validator("postgres_url", "dagster_postgres_url")
     @classmethod
-    def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
+    def _postgres_url(cls, value: SecretStr | None, about: ValidationInfo) -> SecretStr | None:
         if value is None:
             return None
         url = value.get_secret_value()
@@ -185,7 +185,8 @@ class Settings(BaseSettings):
         ports = [port for port in str(parts.get("port", "")).split(",") if port]  # one that is not named is 5432
         if not parts.get("host") or not parts.get("dbname") or not all(port.isdigit() and 0 < int(port) < 65536 for port in ports):
             raise ValueError(problem)
-        _check_postgres_parameters(parts)
+        if about.field_name == "postgres_url":
+            _check_postgres_parameters(parts)
         return value
 
     @field_validator("kafka_ca_file")

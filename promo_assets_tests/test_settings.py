@@ -6,10 +6,25 @@ from pathlib import Path
 import pytest
 
 from promo_assets.settings import SettingsError, load_settings
+from promo_assets_tests.authority import Authority
 
 TOPIC = "a topic's name has 1 to 249 of the characters a-z A-Z 0-9 . _ -"
 URL = "a URL like postgresql://user:password@host:5432/database is needed"
 ADDRESS = "one or more HOST:PORT, separated by commas, are needed"
+NOT_OBEYED = (
+    "the parameter {} cannot be used, as Spark's reader would not obey it; these can be: "
+    "sslmode, sslrootcert, channel_binding, target_session_attrs, options, connect_timeout"
+)
+REFUSED = {
+    **{f"{name}=/x": NOT_OBEYED.format(name) for name in ("passfile", "sslcert", "sslkey", "sslcrl", "service", "krbsrvname")},
+    "hostaddr=10.0.0.1": NOT_OBEYED.format("hostaddr"),
+    "keepalives_idle=1": NOT_OBEYED.format("keepalives_idle"),
+    "application_name=x": NOT_OBEYED.format("application_name"),
+    "sslrootcert=system": "sslrootcert=system cannot be used, as Spark's reader would not obey it: name the file with the authorities",
+    "sslrootcert=/nowhere/ca.pem": "sslrootcert: no such file",
+    f"sslrootcert={__file__}": "sslrootcert: the file holds no PEM certificate",
+    "target_session_attrs=standby": "target_session_attrs=standby may lead to a server that takes no writes",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +49,8 @@ def _config() -> dict:
         ("PROMO_KAFKA_SECURITY_PROTOCOL", "TLS", "Input should be 'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'"),
         ("PROMO_KAFKA_SASL_MECHANISM", "GSSAPI", "Input should be 'PLAIN', 'SCRAM-SHA-256' or 'SCRAM-SHA-512'"),
         ("PROMO_KAFKA_CA_FILE", "/nowhere/ca.pem", "no such file"),
+        ("PROMO_KAFKA_CA_FILE", __file__, "the file holds no PEM certificate"),
+        ("PROMO_KAFKA_CA_FILE", "/", "the file cannot be read: Is a directory"),
         ("PROMO_TOPIC_IN", "a topic", TOPIC),
         ("PROMO_TOPIC_OUT", "t" * 250, TOPIC),
         ("PROMO_TOPIC_DEAD_LETTERS", "..", TOPIC),
@@ -43,6 +60,12 @@ def _config() -> dict:
         ("PROMO_POSTGRES_URL", "postgresql://u:secret@host:port/d", URL),
         ("PROMO_POSTGRES_URL", "postgresql://u:secret@host:65536/d", URL),
         ("PROMO_DAGSTER_POSTGRES_URL", "postgresql://u:secret@host:5432", URL),
+        *(("PROMO_POSTGRES_URL", f"postgresql://u:secret@h/d?{parameter}", problem) for parameter, problem in REFUSED.items()),
+        (
+            "PROMO_POSTGRES_URL",
+            "postgresql://u:secret@/d?host=/tmp",
+            "Spark's reader needs a host that listens on TCP, not a socket's folder",
+        ),
         ("PROMO_LAKE_OWNER", "../etc", None),
         ("PROMO_LAKE_DEPTH", "0", "Input should be greater than or equal to 1"),
         ("PROMO_LAKE_DEPTH", "many", None),
@@ -70,6 +93,14 @@ def test_a_login_must_be_whole(missing: str, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=f"^{missing}: needed with PROMO_KAFKA_SECURITY_PROTOCOL=SASL_SSL$"):
         load_settings()
+
+
+def test_of_the_ca_file_only_the_certificates_are_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    certificates = [Authority(tmp_path, name).file.read_text() for name in ("one", "two")]
+    file = tmp_path / "both.pem"
+    file.write_text("# ours\n" + "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n".join(certificates))
+    monkeypatch.setenv("PROMO_KAFKA_CA_FILE", str(file))
+    assert load_settings().kafka_client()["ssl.ca.pem"] == "".join(certificates)
 
 
 def test_two_topics_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch):

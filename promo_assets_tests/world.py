@@ -147,14 +147,19 @@ class World:
             consumer.close()
 
 
-@contextmanager
-def database(postgres_url: str, name: str) -> Iterator[str]:
+def make_database(postgres_url: str, name: str) -> str:
     """URL of a database of its own on that server, with the stream's tables."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     base, _, _ = postgres_url.rpartition("/")
     apply_ddl(f"{base}/{name}")
-    yield f"{base}/{name}"
+    return f"{base}/{name}"
+
+
+@contextmanager
+def database(postgres_url: str, name: str) -> Iterator[str]:
+    """The same for a server that lives on."""
+    yield make_database(postgres_url, name)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 

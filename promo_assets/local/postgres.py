@@ -5,6 +5,7 @@ Owner role and database are `promo`, a second database is Dagster's. The passwor
 
 import contextlib
 import os
+import pwd
 import secrets
 import shutil
 import signal
@@ -45,14 +46,14 @@ class LocalPostgres:
         """Starts a server that is not running; `wait` tells when it can be used."""
         user = account()
         folder = data_folder(self.folder, user)
-        bin_folder = programs(user)
+        bin_folder = self._programs(user)
         data = folder / "data"
         if not data.exists():
             self._initialize(bin_folder, data)
         elif not self._password_file.exists():
             raise ServiceError(f"{self._password_file} is gone: restore it, or remove {self.folder} to begin with an empty database")
         _remove_stale_lock(data)
-        options = [part for name, value in SERVER_OPTIONS.items() for part in ("-c", f"{name}={value}")]
+        options = [part for name, value in self._options().items() for part in ("-c", f"{name}={value}")]
         processes.start(
             [str(bin_folder / "postgres"), "-D", str(data), "-p", str(port), *options],
             argument=str(data),
@@ -86,6 +87,12 @@ class LocalPostgres:
     def stop(self) -> bool:
         # SIGTERM would wait for the clients to leave; SIGINT is Postgres's fast and clean shutdown.
         return processes.stop(self.record, gently=signal.SIGINT)
+
+    def _programs(self, user: pwd.struct_passwd | None) -> Path:
+        return programs(user)
+
+    def _options(self) -> dict[str, str]:
+        return SERVER_OPTIONS
 
     def _fail(self, what: str) -> NoReturn:
         raise ServiceError(f"the local Postgres {what}, see {self.log}: {processes.last_lines(self.log)}")
