@@ -21,8 +21,8 @@ from promo_assets.local.jars import tls_postgres
 from promo_assets.local.postgres import OWNER, LocalPostgres
 from promo_assets.local.postgres_account import account, remove_data_folder, run_as
 from promo_assets_tests.authority import Authority
+from promo_assets_tests.daemons import KEEPER
 from promo_assets_tests.faults.stream_process import kill_all
-from promo_assets_tests.lake.hdfs import KEEPER
 
 # Durable enough for a process that is killed, which is all that happens here.
 QUICK = {"fsync": "off", "shared_buffers": "32MB"}
