@@ -159,6 +159,6 @@ def first_line(error: BaseException | None) -> str:
         return refusal
     lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(PY4J)]
     if any("Traceback (most recent call last)" in line for line in lines):
-        # A Python worker's error comes with its traceback; its last line that is not indented names it.
-        lines = [line for line in lines if re.match(r"[A-Za-z_][\w.]*: ", line)][-1:] or lines
+        # A Python worker's error comes with its traceback; its last line that is not indented names it, but for what Postgres adds.
+        lines = [line for line in lines if re.match(r"(?!DETAIL|CONTEXT|HINT)[A-Za-z_][\w.]*: ", line)][-1:] or lines
     return (lines or [type(error).__name__])[0].strip().removeprefix(": ")[:300]

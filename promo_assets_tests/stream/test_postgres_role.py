@@ -153,7 +153,7 @@ def test_a_right_taken_from_a_running_stream_ends_it_with_one_line(world: World,
 def test_without_the_tables_the_role_is_told_who_makes_them(world: World) -> None:
     world.execute("DROP SCHEMA promo_ledger CASCADE")
     told = one_line(run(world.env, "stream", "run"), 1)
-    assert told == f"the tables are missing and role {ROLE} may not create them: run `promo-assets ledger apply` as the owner"
+    assert told == "the ledger is missing: run `promo-assets ledger apply` as the owner of the tables. Nothing was touched"
 
 
 def test_applying_again_takes_back_what_the_stream_does_not_need(world: World) -> None:
