@@ -25,9 +25,9 @@ test: setup ## all tests but the long ones
 test-faults: setup ## processes are killed, over and over
 	@.venv/bin/pytest promo_assets_tests/faults/test_kill.py --repeat=5 $(ARGS)
 
-test-cluster: setup ## stream and lake on Spark's standalone cluster and on YARN, executors killed
-	@.venv/bin/python -m promo_assets.local.jars hdfs yarn
-	@.venv/bin/pytest promo_assets_tests/cluster --whole $(ARGS)
+test-cluster: setup ## stream and lake on Spark's standalone cluster and on YARN, executors killed; Kafka's security, whole
+	@.venv/bin/python -m promo_assets.local.jars hdfs yarn postgres
+	@.venv/bin/pytest promo_assets_tests/cluster promo_assets_tests/stream/test_kafka_security.py --whole $(ARGS)
 
 check: setup ## style, types, and who may import whom
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/basedpyright && .venv/bin/lint-imports

@@ -157,6 +157,7 @@ def test_a_wrong_password_and_a_wrong_authority_are_one_line_each(world: World, 
             assert secret.encode() not in done.stdout + done.stderr
 
 
+@pytest.mark.whole
 def test_a_restarting_broker_is_waited_for_and_a_right_taken_away_ends_the_stream_at_once(world: World, kafka: SecureKafka) -> None:
     mine = {(acl.name, acl.operation.name): acl for acl in ACLS if acl.principal == "User:promo_stream"}
     world.favour(FOLLOWERS)
