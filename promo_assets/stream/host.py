@@ -3,17 +3,12 @@
 import contextlib
 import json
 import logging
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-import psycopg
 from confluent_kafka import KafkaException
-from psycopg.errors import InsufficientPrivilege
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -22,19 +17,16 @@ from pyspark.sql.streaming.query import StreamingQuery
 from promo_assets.settings import Settings
 from promo_assets.stream import turn as turns
 from promo_assets.stream.figures import Figures
-from promo_assets.stream.grants import missing_right
-from promo_assets.stream.ledger import LEDGER_VERSION, LedgerError, apply_ddl, check_ledger, ledger_version
 from promo_assets.stream.query import PromoStream, first_line
 from promo_assets.stream.refusals import Refused, refusal_in
 from promo_assets.stream.reprocess import begin_at
+from promo_assets.stream.start import await_executor, check_room, get_session, prepare_database
 from promo_assets.stream.topics import check_topics, count_behind, input_offsets
 from promo_assets.stream.turn import StreamError, take_turn
 from promo_assets.stream.writer import Turn, connect, rehearse
 
 LOOK_S = 0.2
 STOP_S = 8
-EXECUTOR_S = 20
-CHECKPOINT_ROOM_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -109,13 +101,13 @@ def run_stream(host: Hosted) -> None:
             rehearse(turn)
         except (Refused, KafkaException) as error:
             raise StreamError(first_line(error)) from None
-        spark = _session(host)
+        spark = get_session(host.get_spark, settings)
         if host.stop.is_set():
             return
         # Each input topic has a checkpoint of its own, by the topic's id: one made anew under the same name is read from its start.
         checkpoint = f"{settings.checkpoint_root.rstrip('/')}/{settings.topic_in}-{topics.in_id}"
         check_room(checkpoint)
-        await_executor(spark, host, held)
+        await_executor(spark, host.stop, lambda trouble: _tell(host, held, trouble))
         try:
             stream = PromoStream(spark, settings, turn, topics.out_partitions, host.stop)
             stream.figures = host.figures
@@ -127,11 +119,10 @@ def run_stream(host: Hosted) -> None:
             raise _failed(settings, error) from error
 
 
-def _session(host: Hosted) -> SparkSession:
-    try:
-        return host.get_spark()
-    except Py4JError as error:
-        raise StreamError(f"Spark ({host.settings.spark_master}) gave no session: {first_line(error)}") from error
+def _tell(host: Hosted, held: "turns.Turn", trouble: str | None) -> None:
+    held.last_error = host.figures.last_error = trouble
+    if trouble:
+        log.warning(trouble)
 
 
 def _read_again(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint: str, topic_id: str) -> None:
@@ -181,71 +172,7 @@ def _shown(host: Hosted, topic_id: str) -> "turns.Shown":
     return turns.Shown(figures, {"topic_id": topic_id, "offsets": read} if read is not None else None)
 
 
-def await_executor(spark: Any, host: Hosted, held: "turns.Turn") -> None:
-    """Returns when there is an executor, or at a stop. On a cluster without room Spark would wait for one in silence."""
-    if host.settings.local_spark:
-        return
-    since = time.monotonic()
-    while spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() < 2:  # one is the driver
-        if host.stop.wait(LOOK_S):
-            return
-        if time.monotonic() - since > EXECUTOR_S and host.figures.last_error is None:
-            held.last_error = host.figures.last_error = f"{host.settings.spark_master} has given no executor yet: has the cluster room?"
-            log.warning(host.figures.last_error)
-    host.figures.last_error = None
-
-
 def _failed(settings: Settings, error: BaseException) -> StreamError:
     if refusal_in(error):
         check_topics(settings)  # Java's clients say that a topic was refused, and not which: this does
     return StreamError(f"the stream failed: {first_line(error)}")
-
-
-def check_room(checkpoint: str) -> None:
-    """A local checkpoint can be written: on a full disk Spark's own attempt takes the JVM's gateway with it, and tells nothing."""
-    scheme, _, rest = checkpoint.rpartition("://") if "://" in checkpoint else ("", "", checkpoint.removeprefix("file:"))
-    if scheme not in ("", "file"):
-        return
-    folder = Path(rest)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"x" * CHECKPOINT_ROOM_BYTES)
-    except OSError as error:
-        raise StreamError(f"the checkpoint {folder} cannot be written: {error.strerror}") from None
-
-
-def _version(connection: psycopg.Connection) -> int:
-    """Where the role may not even see it, it is taken for this release's: the right that is missing is told then."""
-    try:
-        return ledger_version(connection)
-    except InsufficientPrivilege:
-        return LEDGER_VERSION
-
-
-def prepare_database(settings: Settings) -> None:
-    """The tables and the ledger are there as this release needs them, or are made so, and may be used.
-
-    Raises `StreamError` where something is not to be had.
-    """
-    role = "of this login"
-    try:
-        with connect(settings.database_url, "promo stream, start") as connection:
-            role = connection.info.user
-            if _version(connection) < LEDGER_VERSION:
-                try:
-                    apply_ddl(settings.database_url)
-                except InsufficientPrivilege:
-                    check_ledger(connection)
-            if missing := missing_right(connection):
-                raise StreamError(
-                    f"role {role} lacks {missing} in Postgres: run `promo-assets ledger apply --grant-to {role}` as the owner of the tables"
-                )
-    except LedgerError as problem:
-        raise StreamError(f"{problem}. Nothing was touched") from None
-    except psycopg.errors.LockNotAvailable:
-        raise StreamError("the tables cannot be upgraded while others hold on to them: stop the old stream first") from None
-    except psycopg.OperationalError as error:
-        raise StreamError(f"Postgres gave no connection: {first_line(error)}") from None
-    except psycopg.Error as error:
-        raise StreamError(f"Postgres refused the stream's tables: {first_line(error)}") from None
