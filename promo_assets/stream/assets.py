@@ -4,12 +4,15 @@ What belongs here: what each asset is, and how a run shows what the stream does.
 (`query.py`), and when a run is started (`sensor.py`).
 """
 
+import logging
 import time
 
 import dagster as dg
 import psycopg
+from dagster_postgres.utils import DagsterPostgresException
 from dagster_pyspark import LazyPySparkResource
 from psycopg.rows import dict_row
+from sqlalchemy.exc import SQLAlchemyError
 
 from promo_assets.settings import Settings
 from promo_assets.stream.host import Hosted
@@ -21,6 +24,8 @@ GROUP = "promo_stream"
 OWNERS = ["team:data-engineering"]
 LOOK_S = 0.5
 REPORT_S = 5
+
+log = logging.getLogger(__name__)
 
 _CAMPAIGN_TEXTS = {
     "restaurant_id": "whose campaign it is",
@@ -139,7 +144,10 @@ STREAM_ASSETS = [promo_campaigns, subscribers_restaurants, subscribers_feedback,
 
 
 class _Report:
-    """Shows a hosted stream's figures on its assets' pages: where something moved, and every few seconds at most."""
+    """Shows a hosted stream's figures on its assets' pages: where something moved, and every few seconds at most.
+
+    Nothing here ends the stream: while Dagster's database is away, figures are not shown, and campaigns go out.
+    """
 
     def __init__(self, context: dg.OpExecutionContext, host: Hosted):
         self._context = context
@@ -168,15 +176,19 @@ class _Report:
         return (self._host.figures.batches, self._host.figures.notifications, self._host.figures.waiting)
 
     def _show(self, lag_messages: int | None) -> None:
-        figures, before = self._host.figures, self._shown
-        position, self._shown = self._position(), figures.sums
+        figures, position, sums = self._host.figures, self._position(), self._host.figures.sums
+        shown = sums | figures.gauges | ({} if lag_messages is None else {"lag_messages": lag_messages})
+        try:
+            self._materialized(promo_notifications, shown)
+            self._materialized(subscribers_feedback, shown)
+            if sums["rejected"] != self._shown["rejected"]:
+                self._materialized(promo_dead_letters, {"rejected": sums["rejected"]})
+        except (SQLAlchemyError, DagsterPostgresException) as error:
+            log.warning("the stream goes on, but its figures cannot be shown: %s", first_line(error))
+            return
+        self._shown = sums
         if lag_messages is not None:  # else shown again when Spark has told how far its first micro-batch read
             self._moved_to = position
-        shown = self._shown | figures.gauges | ({} if lag_messages is None else {"lag_messages": lag_messages})
-        self._materialized(promo_notifications, shown)
-        self._materialized(subscribers_feedback, shown)
-        if self._shown["rejected"] != before["rejected"]:
-            self._materialized(promo_dead_letters, {"rejected": self._shown["rejected"]})
 
     def _materialized(self, asset: dg.AssetSpec, metadata: dict[str, int | float]) -> None:
         self._context.log_event(dg.AssetMaterialization(asset.key, metadata=metadata))
