@@ -27,7 +27,7 @@ test-faults: setup ## processes are killed, over and over
 
 test-cluster: setup ## stream and lake on Spark's standalone cluster and on YARN, executors killed; Kafka's security, whole
 	@.venv/bin/python -m promo_assets.local.jars hdfs yarn postgres
-	@.venv/bin/pytest promo_assets_tests/cluster promo_assets_tests/stream/test_kafka_security.py --whole $(ARGS)
+	@.venv/bin/pytest promo_assets_tests/cluster promo_assets_tests/deploy promo_assets_tests/stream/test_kafka_security.py --whole $(ARGS)
 
 check: setup ## style, types, and who may import whom
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/basedpyright && .venv/bin/lint-imports

@@ -6,6 +6,7 @@ What belongs here: what each asset is, and how a run shows what the stream does.
 
 import logging
 import time
+from collections.abc import Callable
 
 import dagster as dg
 import psycopg
@@ -155,21 +156,32 @@ class _Report:
         self._shown = host.figures.sums
         self._moved_to = self._position()
         self._shown_error: str | None = None
-        self._next = time.monotonic()
+        self._next = self._listens_at = time.monotonic()
 
     def show_when_due(self) -> None:
-        figures = self._host.figures
-        if figures.last_error != self._shown_error:
-            self._shown_error = figures.last_error
-            self._context.log.warning(f"a step is done again: {figures.last_error}" if figures.last_error else "it goes on")
-        if time.monotonic() >= self._next and self._position() != self._moved_to:
-            self._show(self._host.messages_behind())
-            self._next = time.monotonic() + REPORT_S
+        if time.monotonic() >= self._listens_at:
+            self._told(self._show_due)
 
     def show_last(self) -> None:
         """Without the lag: asking a Kafka that is away would hold up the end."""
         if self._position() != self._moved_to:
-            self._show(None)
+            self._told(lambda: self._show(None))
+
+    def _told(self, show: Callable[[], None]) -> None:
+        try:
+            show()
+        except (SQLAlchemyError, DagsterPostgresException) as error:
+            log.warning("the stream goes on, but Dagster's database cannot be told: %s", first_line(error))
+            self._listens_at = time.monotonic() + REPORT_S
+
+    def _show_due(self) -> None:
+        figures = self._host.figures
+        if figures.last_error != self._shown_error:
+            self._context.log.warning(f"a step is done again: {figures.last_error}" if figures.last_error else "it goes on")
+            self._shown_error = figures.last_error
+        if time.monotonic() >= self._next and self._position() != self._moved_to:
+            self._show(self._host.messages_behind())
+            self._next = time.monotonic() + REPORT_S
 
     def _position(self) -> tuple[int, ...]:
         """What moves when a micro-batch is finished, part of a long one is delivered, or a campaign's waiting ends."""
@@ -178,14 +190,10 @@ class _Report:
     def _show(self, lag_messages: int | None) -> None:
         figures, position, sums = self._host.figures, self._position(), self._host.figures.sums
         shown = sums | figures.gauges | ({} if lag_messages is None else {"lag_messages": lag_messages})
-        try:
-            self._materialized(promo_notifications, shown)
-            self._materialized(subscribers_feedback, shown)
-            if sums["rejected"] != self._shown["rejected"]:
-                self._materialized(promo_dead_letters, {"rejected": sums["rejected"]})
-        except (SQLAlchemyError, DagsterPostgresException) as error:
-            log.warning("the stream goes on, but its figures cannot be shown: %s", first_line(error))
-            return
+        self._materialized(promo_notifications, shown)
+        self._materialized(subscribers_feedback, shown)
+        if sums["rejected"] != self._shown["rejected"]:
+            self._materialized(promo_dead_letters, {"rejected": sums["rejected"]})
         self._shown = sums
         if lag_messages is not None:  # else shown again when Spark has told how far its first micro-batch read
             self._moved_to = position

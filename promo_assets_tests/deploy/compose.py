@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from promo_assets.local import processes
@@ -72,10 +73,21 @@ class Here:
 
         wait_for(healthy, f"the health of {service}", HEALTH_S)
 
+    def start_again_if_ended(self, service: str) -> None:
+        """As its restart policy says."""
+        if self._running[service].poll() is not None:
+            self.start(service)
+        self.wait_until_healthy(service)
+
+    def kill(self, *services: str) -> None:
+        """As a container ends: with all that runs in it."""
+        sessions = {self._running[service].pid for service in services}
+        kill_all([each for each in psutil.process_iter() if _session(each.pid) in sessions])
+        for service in services:
+            self._running.pop(service).wait(20)
+
     def end(self) -> None:
-        kill_all([each for each in processes.psutil.process_iter() if _session(each.pid) in {run.pid for run in self._running.values()}])
-        for run in self._running.values():
-            run.wait(20)
+        self.kill(*self._running)
 
     def log(self, service: str) -> Path:
         return self._folder / f"{service}.log"
