@@ -26,9 +26,7 @@ def test_it_keeps_to_the_compose_schema() -> None:
 def test_compose_itself_reads_it(tmp_path: Path) -> None:
     program = shutil.which("docker-compose")
     if program is None:
-        pytest.skip(
-            "docker-compose is not installed, which install_compose.sh does in CI: its `config` was NOT tried"
-        )
+        pytest.skip("docker-compose is not installed, which install_compose.sh does in CI: its `config` was NOT tried")
     done = subprocess.run([program, "-f", str(FILE), "config"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert set(yaml.safe_load(done.stdout)["services"]) == set(SERVICES)
