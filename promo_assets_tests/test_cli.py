@@ -238,7 +238,7 @@ def test_offsets_that_the_topic_does_not_hold_are_refused_before_anything_starts
 )
 def test_without_postgres_the_ledgers_commands_say_so(arguments: list[str]):
     done = run({"PROMO_POSTGRES_URL": "postgresql://promo:hidden@127.0.0.1:1/promo"}, *arguments)
-    assert one_line(done, 1).startswith("Postgres: connection failed")
+    assert one_line(done, 1).startswith("Postgres gave no connection: connection failed")
     assert b"hidden" not in done.stderr
 
 

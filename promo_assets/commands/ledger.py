@@ -32,7 +32,12 @@ def told_in_one_line() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise CommandError(f"Postgres: {str(error).strip().splitlines()[0]}") from None
+        gave = "gave no connection" if error.sqlstate is None or error.sqlstate.startswith(("08", "28", "3D", "57P")) else "refused"
+        raise CommandError(f"Postgres {gave}: {first_line(error)}") from None
+
+
+def first_line(error: psycopg.Error) -> str:
+    return str(error).strip().splitlines()[0]
 
 
 def clean(older_than_days: int | None, dry_run: bool, as_json: bool) -> None:
