@@ -10,6 +10,7 @@ import psycopg
 from confluent_kafka import KafkaException, TopicPartition
 
 from promo_assets.commands.kafka import reader
+from promo_assets.commands.ledger import first_line
 from promo_assets.commands.waiting import utc
 from promo_assets.local.services import Status
 from promo_assets.settings import Settings
@@ -87,7 +88,7 @@ def _ask_postgres(settings: Settings, state: State) -> ReadOffsets | None:
             shown = read_shown(connection)
     except psycopg.Error as error:
         service.answers = service.answers and not isinstance(error, psycopg.OperationalError)
-        service.error = str(error).strip().splitlines()[0]
+        service.error = first_line(error)
         return None
     except LedgerError as problem:
         service.error = str(problem)

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -29,7 +28,7 @@ from promo_assets_tests.cluster.conftest import configure_spark
 from promo_assets_tests.cluster.spark_clusters import Standalone
 from promo_assets_tests.daemons import DIRECTLY
 from promo_assets_tests.expectation import campaign
-from promo_assets_tests.faults.stream_process import kill_all, wait_for
+from promo_assets_tests.faults.stream_process import kill_all, session_of, wait_for
 from promo_assets_tests.secure_kafka import SecureKafka, documented_acls
 from promo_assets_tests.world import World, database
 
@@ -235,15 +234,8 @@ def _dagster_dev(world: World, port: int) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        kill_all([each for each in psutil.process_iter() if _session(each) == process.pid])
+        kill_all([each for each in psutil.process_iter() if session_of(each) == process.pid])
         process.wait(20)
-
-
-def _session(process: psutil.Process) -> int | None:
-    try:
-        return os.getsid(process.pid)
-    except (ProcessLookupError, PermissionError):
-        return None
 
 
 def _run(made: Everything, *arguments: str, status: int = 0, **env: str) -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from promo_assets.local import processes
 from promo_assets.settings import PROJECT_ROOT
-from promo_assets_tests.faults.stream_process import kill_all, wait_for
+from promo_assets_tests.faults.stream_process import kill_all, session_of, wait_for
 from promo_assets_tests.world import World
 
 FILE = PROJECT_ROOT / "docker-compose.yml"
@@ -82,7 +82,7 @@ class Here:
     def kill(self, *services: str) -> None:
         """As a container ends: with all that runs in it."""
         sessions = {self._running[service].pid for service in services}
-        kill_all([each for each in psutil.process_iter() if _session(each.pid) in sessions])
+        kill_all([each for each in psutil.process_iter() if session_of(each) in sessions])
         for service in services:
             self._running.pop(service).wait(20)
 
@@ -117,10 +117,3 @@ def _spark_home() -> str:
     found = re.search(r"SPARK_HOME=/opt/promo/(\S+)", (PROJECT_ROOT / "Dockerfile").read_text())
     assert found
     return found[1]
-
-
-def _session(pid: int) -> int | None:
-    try:
-        return os.getsid(pid)
-    except (ProcessLookupError, PermissionError):
-        return None
