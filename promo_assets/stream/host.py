@@ -21,7 +21,7 @@ from promo_assets.stream.query import PromoStream, first_line
 from promo_assets.stream.refusals import Refused, refusal_in
 from promo_assets.stream.reprocess import begin_at
 from promo_assets.stream.start import await_executor, check_room, get_session, prepare_database
-from promo_assets.stream.topics import check_topics, count_behind, input_offsets
+from promo_assets.stream.topics import check_topics, count_behind, input_offsets, no_answer
 from promo_assets.stream.turn import StreamError, take_turn
 from promo_assets.stream.writer import Turn, connect, rehearse
 
@@ -99,8 +99,10 @@ def run_stream(host: Hosted) -> None:
         )
         try:
             rehearse(turn)
-        except (Refused, KafkaException) as error:
-            raise StreamError(first_line(error)) from None
+        except Refused as error:
+            raise StreamError(str(error)) from None
+        except KafkaException as error:
+            raise StreamError(no_answer(settings, error.args[0])) from None
         spark = get_session(host.get_spark, settings)
         if host.stop.is_set():
             return

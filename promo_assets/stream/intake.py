@@ -14,7 +14,7 @@ from psycopg import sql
 
 from promo_assets.stream.ledger import fenced
 from promo_assets.stream.messages import FIELDS, RejectedMessage, parse_campaign
-from promo_assets.stream.writer import TransactionalProducer, Turn, database
+from promo_assets.stream.writer import TransactionalProducer, Turn, database, dead_letters_writer
 
 TAKEN_IN = pa.schema([("messages", pa.int64()), ("rejected", pa.int64()), ("last_message_at", pa.int64())])
 TAKEN_IN_DDL = "messages long, rejected long, last_message_at long"
@@ -108,7 +108,7 @@ class _DeadLetters:
 
     def _begin(self, partition: int) -> TransactionalProducer:
         topic, topic_id = self._turn.topic_in, self._turn.topic_in_id
-        self._producer = producer = TransactionalProducer(self._turn, f"dead-letters-{partition}")
+        self._producer = producer = TransactionalProducer(self._turn, dead_letters_writer(partition))
         known = producer.progress(topic, partition)
         if known.metadata == topic_id:  # else it speaks of a former topic of that name
             self._published = max(known.offset, 0)

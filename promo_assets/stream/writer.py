@@ -179,12 +179,20 @@ class TransactionalProducer:
 
 
 def rehearse(turn: Turn) -> None:
-    """Do once what executors' producers will do: a right that is missing is told now, not when the first campaign comes."""
+    """Do once what executors' producers will do: a right that is missing is told now, not when the first campaign comes.
+
+    Done as the writer of this partition's progress: a transaction that it left open would keep the progress from being read.
+    """
     try:
-        TransactionalProducer(turn, "start").progress(turn.topic_in, 0)
+        TransactionalProducer(turn, dead_letters_writer(0)).progress(turn.topic_in, 0)
     finally:
         if reader := _kept.__dict__.pop(turn.group, None):
             reader.close()
+
+
+def dead_letters_writer(partition: int) -> str:
+    """Name of the producer of the dead letters that come from this partition of the input topic."""
+    return f"dead-letters-{partition}"
 
 
 def committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
