@@ -13,21 +13,21 @@ setup: ## everything the project needs, into .venv; quick when it is there
 demo: setup ## the stream on local services, until Ctrl-C (ARGS=--exit: until all was seen)
 	@.venv/bin/promo-assets demo $(ARGS)
 
-dev: setup ## Dagster's UI on this checkout
-	@export DAGSTER_HOME="$$(.venv/bin/python -c 'from promo_assets.settings import load_settings as s; print(s().home / "dagster")')" && \
-	mkdir -p "$$DAGSTER_HOME" && exec .venv/bin/dagster dev -w workspace.yaml
+dev: setup ## Dagster's UI on this checkout, with the local services
+	@.venv/bin/promo-assets up >/dev/null && exec .venv/bin/promo-assets with-dagster dagster dev -w workspace.yaml
 
 test: setup ## all tests but the long ones
 	@bash promo_assets_tests/install_kcat.sh
-	@.venv/bin/python -m promo_assets.local.jars hdfs yarn
+	@bash promo_assets_tests/deploy/install_compose.sh
+	@.venv/bin/python -m promo_assets.local.jars hdfs yarn postgres
 	@.venv/bin/pytest $(ARGS)
 
 test-faults: setup ## processes are killed, over and over
 	@.venv/bin/pytest promo_assets_tests/faults/test_kill.py --repeat=5 $(ARGS)
 
-test-cluster: setup ## stream and lake on Spark's standalone cluster and on YARN, executors killed
-	@.venv/bin/python -m promo_assets.local.jars hdfs yarn
-	@.venv/bin/pytest promo_assets_tests/cluster --whole $(ARGS)
+test-cluster: setup ## stream and lake on Spark's standalone cluster and on YARN, executors killed; Kafka's security, whole
+	@.venv/bin/python -m promo_assets.local.jars hdfs yarn postgres
+	@.venv/bin/pytest promo_assets_tests/cluster promo_assets_tests/deploy promo_assets_tests/stream/test_kafka_security.py --whole $(ARGS)
 
 check: setup ## style, types, and who may import whom
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/basedpyright && .venv/bin/lint-imports

@@ -25,11 +25,13 @@ stream = typer.Typer(no_args_is_help=True, help="The stream without Dagster.")
 campaigns = typer.Typer(no_args_is_help=True, help="What restaurants publish.")
 notifications = typer.Typer(no_args_is_help=True, help="What clients get.")
 dead_letters = typer.Typer(no_args_is_help=True, help="What was no campaign.")
+ledger = typer.Typer(no_args_is_help=True, help="The stream's bookkeeping in Postgres.")
 lake = typer.Typer(no_args_is_help=True, help="The lake of the messenger's events.")
 app.add_typer(stream, name="stream")
 app.add_typer(campaigns, name="campaigns")
 app.add_typer(notifications, name="notifications")
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(ledger, name="ledger")
 app.add_typer(lake, name="lake")
 
 
@@ -73,14 +75,18 @@ def down() -> None:
 
 
 @app.command()
-def status() -> None:
-    """Print where Kafka and Postgres are; exit status 1 if one of the local ones does not run.
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="All of it as one JSON object.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until Ctrl-C.")] = False,
+) -> None:
+    """Print where Kafka and Postgres are, and tell how the stream stands: who runs it, how far it is behind, what waits.
 
-    Outside services (named by a setting) are printed as they are set, without the password, and are not asked.
+    Exit status 1 if one of the local services does not run. Outside services (named by a setting) are printed as they are
+    set, without the password; one that gives no answer is told.
     """
     from promo_assets.commands.services import print_status
 
-    print_status()
+    print_status(as_json, watch)
 
 
 @app.command("spark-archive")
@@ -94,6 +100,19 @@ def spark_archive(file: Annotated[Path, typer.Argument(help="The archive to writ
     write_archive(file)
 
 
+@app.command("with-dagster", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def with_dagster(
+    command: Annotated[list[str], typer.Argument(help="A program and its arguments, such as: dagster dev -w workspace.yaml")],
+) -> None:
+    """Run one of Dagster's programs (dagster, dg, dagster-webserver, …) on the project's Dagster instance.
+
+    Its runs, events and schedules are kept in Postgres, so that all programs run this way see the same. The exit status is the program's.
+    """
+    from promo_assets.commands.dagster_instance import run_with_dagster
+
+    run_with_dagster(command)
+
+
 @stream.command("run")
 def stream_run(
     until_caught_up: Annotated[
@@ -104,6 +123,28 @@ def stream_run(
     from promo_assets.commands.stream import run_stream_here
 
     run_stream_here(until_caught_up)
+
+
+@stream.command("reprocess")
+def stream_reprocess(
+    from_time: Annotated[
+        str | None,
+        typer.Option(
+            "--from-time", metavar="TIME", help="Messages that Kafka got since, like 2026-01-31T12:00:00Z; UTC.", show_default=False
+        ),
+    ] = None,
+    from_offset: Annotated[
+        list[str] | None,
+        typer.Option("--from-offset", metavar="PARTITION:OFFSET", help="From there on; one for each partition.", show_default=False),
+    ] = None,
+) -> None:
+    """Read the input topic again, to its present end; what was sent already notifies nobody, what was missed is made up for.
+
+    The stream must be stopped meanwhile: only one may write. Its checkpoint stays as it is. Interrupted, it can be run again.
+    """
+    from promo_assets.commands.reprocess import reprocess
+
+    reprocess(from_time, from_offset or [])
 
 
 @campaigns.command("send")
@@ -120,6 +161,31 @@ def campaigns_send(
     from promo_assets.commands.campaigns import send_campaigns
 
     send_campaigns(file, raw)
+
+
+@campaigns.command("waiting")
+def campaigns_waiting(as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False) -> None:
+    """List the campaigns that wait for their start: a table on a terminal, else JSON lines. Times are unix seconds there."""
+    from promo_assets.commands.waiting import list_waiting
+
+    list_waiting(as_json)
+
+
+@campaigns.command("cancel")
+def campaigns_cancel(
+    restaurant_id: Annotated[str, typer.Argument(metavar="RESTAURANT_ID", show_default=False)],
+    campaign_id: Annotated[str, typer.Argument(metavar="CAMPAIGN_ID", help="Its adv_campaign_id.", show_default=False)],
+    datetime_created: Annotated[
+        int, typer.Argument(metavar="DATETIME_CREATED", help="Unix seconds, as in its message.", show_default=False)
+    ],
+) -> None:
+    """Cancel a campaign that waits for its start: nobody is notified of it, and a repeat of it stays ignored.
+
+    One that is being sent, was sent or is unknown cannot be cancelled: exit status 2.
+    """
+    from promo_assets.commands.waiting import cancel
+
+    cancel(restaurant_id, campaign_id, datetime_created)
 
 
 @notifications.command("watch")
@@ -176,6 +242,46 @@ def dead_letters_replay(
     from promo_assets.commands.replay import replay_dead_letters
 
     replay_dead_letters(ids or [])
+
+
+@ledger.command("apply")
+def ledger_apply(
+    grant_to: Annotated[
+        str | None,
+        typer.Option("--grant-to", metavar="ROLE", help="Give this role what the stream needs, and no more.", show_default=False),
+    ] = None,
+    feedback_reader: Annotated[
+        str | None,
+        typer.Option("--feedback-reader", metavar="ROLE", help="Let this role, the lake's, read feedback.", show_default=False),
+    ] = None,
+) -> None:
+    """Make the stream's tables, or upgrade an older ledger in place, as the owner that PROMO_POSTGRES_URL names. All rows are kept.
+
+    Stream and lake can then run as roles that own nothing: see docs/security.md.
+    """
+    from promo_assets.commands.grants import apply_ledger
+
+    apply_ledger(grant_to, feedback_reader)
+
+
+@ledger.command("clean")
+def ledger_clean(
+    older_than: Annotated[
+        int | None,
+        typer.Option(
+            "--older-than", metavar="DAYS", min=1, max=36_500, help="How long ago it was over.", show_default="PROMO_RETENTION_DAYS"
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False,
+) -> None:
+    """Take out of the ledger what is over: the texts of ended campaigns, old batches and units. The stream may run meanwhile.
+
+    A campaign's key stays for good, so that a repeat of it still notifies nobody. Notifications and their rows are not touched.
+    """
+    from promo_assets.commands.ledger import clean
+
+    clean(older_than, dry_run, as_json)
 
 
 @lake.command("sample")

@@ -17,6 +17,7 @@ from promo_assets.lake.storage import Lake
 from promo_assets.settings import Settings, load_settings
 from promo_assets.spark import prepare_environment, spark_conf
 from promo_assets.stream.assets import STREAM_ASSETS, promo_stream
+from promo_assets.stream.jobs import promo_retention, promo_retention_schedule
 from promo_assets.stream.sensor import promo_stream_keeper
 
 
@@ -29,9 +30,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     lake_jobs, lake_schedules = build_jobs(daily)
     return dg.Definitions(
         assets=[*STREAM_ASSETS, *lake_assets],
-        jobs=[promo_stream, *lake_jobs],
+        jobs=[promo_stream, promo_retention, *lake_jobs],
         sensors=[promo_stream_keeper],
-        schedules=lake_schedules,
+        schedules=[promo_retention_schedule, *lake_schedules],
         resources=build_resources(settings),
         executor=dg.in_process_executor,  # one JVM a run, not one a step
     )
@@ -57,9 +58,9 @@ def build_resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
         assert context.log
         return Lake(session, settings.lake_uri, settings.lake_owner, context.log.warning)
 
-    @dg.resource(description="The stream's Postgres, as the lake reads it.")
+    @dg.resource(description="The stream's Postgres, or a replica of it, as the lake reads it: PROMO_FEEDBACK_POSTGRES_URL.")
     def feedback_source(_: dg.InitResourceContext) -> FeedbackSource:
-        return FeedbackSource(*jdbc_source(Settings(**dict(settings)).database_url))
+        return FeedbackSource(*jdbc_source(Settings(**dict(settings)).feedback_url))
 
     @dg.resource(
         config_schema={"depth": dg.Field(int, default_value=settings.lake_depth, description="Days of history in a mart, 1 to 3650.")},

@@ -1,24 +1,34 @@
 """The one typed settings object, and the only place that reads the environment.
 
 Every setting is an environment variable (or a line of `.env`) named `PROMO_` + the field's name.
+Secrets can stand in files instead, as Docker and Kubernetes mount them: `PROMO_…_FILE` names the file.
 Unset endpoints mean the local services of `promo-assets up`, at the ports that it chose and noted
 under `PROMO_HOME`.
 """
 
 import json
+import re
+import ssl
+from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from psycopg import Error as PostgresError
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_KAFKA_PORT = 9092
 DEFAULT_POSTGRES_PORT = 5432
+DAGSTER_DATABASE = "dagster"
+SECRETS = ("kafka_password", "postgres_url", "feedback_postgres_url", "dagster_postgres_url")
+# What may follow a Postgres URL's question mark: libpq and Spark's JDBC driver both obey it (`jdbc.py` translates).
+POSTGRES_PARAMETERS = ("sslmode", "sslrootcert", "channel_binding", "target_session_attrs", "options", "connect_timeout")
 
 
 class SettingsError(ValueError):
@@ -35,8 +45,78 @@ def _topic(name: str) -> str:
     return name
 
 
+def _certificates(file: Path) -> str:
+    """The PEM certificates of a file, without whatever else stands in it."""
+    try:
+        text = file.read_text(errors="replace")
+    except FileNotFoundError:
+        raise ValueError("no such file") from None
+    except OSError as error:
+        raise ValueError(f"the file cannot be read: {error.strerror}") from None
+    found = "\n".join(re.findall("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", text, re.DOTALL))
+    try:
+        ssl.create_default_context(cadata=found or "none")
+    except (ssl.SSLError, ValueError):
+        raise ValueError("the file holds no PEM certificate") from None
+    return found + "\n"
+
+
+def _check_postgres_parameters(parts: Mapping[str, Any]) -> None:
+    """libpq knows more than Spark's JDBC driver: what only one of them would obey is refused."""
+    for name, value in parts.items():
+        if name not in (*POSTGRES_PARAMETERS, "user", "password", "host", "port", "dbname"):
+            known = ", ".join(POSTGRES_PARAMETERS)
+            raise ValueError(f"the parameter {name} cannot be used, as Spark's reader would not obey it; these can be: {known}")
+        if name == "target_session_attrs" and value not in ("any", "read-write", "primary"):
+            raise ValueError(f"target_session_attrs={value} may lead to a server that takes no writes")
+    if any(host.startswith("/") for host in str(parts.get("host")).split(",")):
+        raise ValueError("Spark's reader needs a host that listens on TCP, not a socket's folder")
+    if root := parts.get("sslrootcert"):
+        if root == "system":
+            raise ValueError("sslrootcert=system cannot be used, as Spark's reader would not obey it: name the file with the authorities")
+        try:
+            _certificates(Path(root))
+        except ValueError as error:
+            raise ValueError(f"sslrootcert: {error}") from None
+
+
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 TopicName = Annotated[str, AfterValidator(_topic)]
+
+
+class _WithSecretFiles(PydanticBaseSettingsSource):
+    """The environment (or `.env`), with the content of the files that it names in place of their names."""
+
+    def __init__(self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource):
+        super().__init__(settings_cls)
+        self._source = source
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self._source.get_field_value(field, field_name)
+
+    def __call__(self) -> dict[str, Any]:
+        values = dict(self._source())
+        for name in SECRETS:
+            file = values.pop(f"{name}_file", None)
+            if file is None or name in self.current_state:  # the environment wins over `.env`, whichever way each names it
+                continue
+            if values.get(name) is not None:
+                raise SettingsError(f"PROMO_{name.upper()} and PROMO_{name.upper()}_FILE are both set: keep one")
+            values[name] = _read_secret(f"PROMO_{name.upper()}_FILE", Path(file))
+        return values
+
+
+def _read_secret(setting: str, file: Path) -> str:
+    """What the file holds but for the line's end."""
+    try:
+        secret = file.expanduser().read_text("utf-8").removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise SettingsError(f"{setting}: {file} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise SettingsError(f"{setting}: {file} is no text") from None
+    if not secret:
+        raise SettingsError(f"{setting}: {file} is empty")
+    return secret
 
 
 class Settings(BaseSettings):
@@ -55,12 +135,19 @@ class Settings(BaseSettings):
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None
+    kafka_password_file: AbsolutePath | None = None
     kafka_ca_file: AbsolutePath | None = None
     topic_in: TopicName = "promo_campaigns"
     topic_out: TopicName = "promo_notifications"
     topic_dead_letters: TopicName = "promo_dead_letters"
     postgres_url: SecretStr | None = None
+    postgres_url_file: AbsolutePath | None = None
+    feedback_postgres_url: SecretStr | None = None
+    feedback_postgres_url_file: AbsolutePath | None = None
+    dagster_postgres_url: SecretStr | None = None
+    dagster_postgres_url_file: AbsolutePath | None = None
     checkpoint_dir: str | None = None
+    retention_days: Annotated[int, Field(ge=1, le=36_500)] = 90
     lake_root: str | None = None
     lake_owner: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] = "dosperados"
     lake_depth: Annotated[int, Field(ge=1, le=3650)] = 28
@@ -68,6 +155,12 @@ class Settings(BaseSettings):
     spark_master: Annotated[str, Field(pattern=r"^(local(\[.+\])?|spark://.+|yarn|k8s://.+)$")] = "local[*]"
     spark_archive: str | None = None
     spark_python: str | None = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings, env_settings, dotenv_settings, file_secret_settings
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return tuple(_WithSecretFiles(settings_cls, source) for source in (init_settings, env_settings, dotenv_settings))
 
     @field_validator("kafka_bootstrap_servers")
     @classmethod
@@ -78,9 +171,9 @@ class Settings(BaseSettings):
                 raise ValueError("one or more HOST:PORT, separated by commas, are needed")
         return value
 
-    @field_validator("postgres_url")
+    @field_validator("postgres_url", "feedback_postgres_url", "dagster_postgres_url")
     @classmethod
-    def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
+    def _postgres_url(cls, value: SecretStr | None, about: ValidationInfo) -> SecretStr | None:
         if value is None:
             return None
         url = value.get_secret_value()
@@ -91,8 +184,18 @@ class Settings(BaseSettings):
             parts = conninfo_to_dict(url)
         except PostgresError:
             raise ValueError(problem) from None
-        if not parts.get("host") or not parts.get("dbname"):
+        ports = [port for port in str(parts.get("port", "")).split(",") if port]  # one that is not named is 5432
+        if not parts.get("host") or not parts.get("dbname") or not all(port.isdigit() and 0 < int(port) < 65536 for port in ports):
             raise ValueError(problem)
+        if about.field_name != "dagster_postgres_url":
+            _check_postgres_parameters(parts)
+        return value
+
+    @field_validator("kafka_ca_file")
+    @classmethod
+    def _kafka_ca_file(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            _certificates(value)
         return value
 
     @field_validator("spark_archive")
@@ -117,8 +220,6 @@ class Settings(BaseSettings):
             for name, value in needed.items():
                 if value is None:
                     raise ValueError(f"PROMO_{name}: needed with PROMO_KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol}")
-        if self.kafka_ca_file and not self.kafka_ca_file.is_file():
-            raise ValueError("PROMO_KAFKA_CA_FILE: no such file")
         if len({self.topic_in, self.topic_out, self.topic_dead_letters}) < 3:
             raise ValueError("PROMO_TOPIC_IN, PROMO_TOPIC_OUT, PROMO_TOPIC_DEAD_LETTERS: three different topics are needed")
         return self
@@ -159,6 +260,23 @@ class Settings(BaseSettings):
         return self._local_services.get("postgres_url", default)
 
     @property
+    def feedback_url(self) -> str:
+        """libpq URL by which the lake reads `subscribers_feedback`, with its password: never log it."""
+        return self.feedback_postgres_url.get_secret_value() if self.feedback_postgres_url else self.database_url
+
+    @property
+    def local_dagster(self) -> bool:
+        """Dagster's database is the local Postgres's."""
+        return self.dagster_postgres_url is None and self.local_postgres
+
+    @property
+    def dagster_database_url(self) -> str:
+        """libpq URL of the database of Dagster's runs, events and schedules, with its password: never log it."""
+        if self.dagster_postgres_url:
+            return self.dagster_postgres_url.get_secret_value()
+        return urlsplit(self.database_url)._replace(path=f"/{DAGSTER_DATABASE}").geturl()
+
+    @property
     def checkpoint_root(self) -> str:
         """Folder or Hadoop URI below which each input topic has its own checkpoint."""
         return self.checkpoint_dir or str(self.home / "checkpoint")
@@ -167,11 +285,16 @@ class Settings(BaseSettings):
     def lake_uri(self) -> str:
         return self.lake_root or str(self.home / "lake")
 
+    @cached_property
+    def kafka_ca_pem(self) -> str:
+        """The authorities' certificates themselves: executors on other machines do not have the file."""
+        return _certificates(self.kafka_ca_file) if self.kafka_ca_file else ""
+
     def kafka_client(self) -> dict[str, str]:
-        """What every Kafka client (librdkafka's names) needs to connect; holds the password: never log it."""
+        """What every Kafka client (librdkafka's names) needs to connect, wherever it runs; holds the password: never log it."""
         conf = {"bootstrap.servers": self.bootstrap_servers, "security.protocol": self.kafka_security_protocol}
         if self.kafka_ca_file:
-            conf["ssl.ca.location"] = str(self.kafka_ca_file)
+            conf["ssl.ca.pem"] = self.kafka_ca_pem
         if self.kafka_password:
             conf |= {
                 "sasl.mechanism": self.kafka_sasl_mechanism or "",

@@ -104,7 +104,7 @@ def test_help_is_quick_and_names_every_command():
     done = run({}, "--help")
     took = time.monotonic() - started
     assert done.returncode == 0
-    for name in ("demo", "up", "down", "status", "stream", "campaigns", "notifications", "dead-letters", "lake"):
+    for name in ("demo", "up", "down", "status", "stream", "campaigns", "notifications", "dead-letters", "ledger", "lake"):
         assert f" {name} " in done.stdout.decode()
     assert took < 3  # 0.2 s on a quiet machine; Spark or Dagster would take longer than this
 
@@ -124,6 +124,15 @@ def test_help_imports_nothing_heavy():
         (["stream", "run", "--fast"], "No such option: --fast"),
         (["notifications", "watch", "--count", "0"], "'--count'"),
         (["notifications", "watch", "--timeout", "soon"], "'--timeout'"),
+        (["stream", "reprocess"], "say from where to read again: --from-time, or --from-offset"),
+        (["stream", "reprocess", "--from-time", "2026-01-01", "--from-offset", "0:1"], "say from where to read again"),
+        (["stream", "reprocess", "--from-time", "yesterday"], "a time like 2026-01-31T12:00:00Z is needed"),
+        (["stream", "reprocess", "--from-time", "2999-01-01"], "that time has not come yet"),
+        (["stream", "reprocess", "--from-time", "1969-12-31"], "Kafka's times begin with 1970"),
+        (["stream", "reprocess", "--from-offset", "0"], "--from-offset 0: PARTITION:OFFSET is needed, like 0:1200"),
+        (["stream", "reprocess", "--from-offset", "0:-1"], "PARTITION:OFFSET is needed"),
+        (["ledger", "clean", "--older-than", "0"], "'--older-than'"),
+        (["campaigns", "cancel", "r", "c", "today"], "'DATETIME_CREATED'"),
         (["dead-letters", "replay", "--id"], "--id"),
         (["dead-letters", "replay", "--id", "seven"], "--id seven: an id as `promo-assets dead-letters list` shows it is needed"),
         (["campaigns", "send", "/no/such/file"], "/no/such/file cannot be read: No such file or directory"),
@@ -142,7 +151,11 @@ def test_a_wrong_argument_is_one_line_and_status_2(arguments: list[str], told: s
         ["down"],
         ["status"],
         ["stream", "run"],
+        ["stream", "reprocess", "--from-offset", "0:0"],
         ["campaigns", "send"],
+        ["campaigns", "waiting"],
+        ["ledger", "apply"],
+        ["ledger", "clean"],
         ["notifications", "watch"],
         ["dead-letters", "list"],
     ],
@@ -189,6 +202,7 @@ def test_without_a_broker_every_command_ends_soon(services: Services):
     ("arguments", "topic"),
     [
         (["stream", "run"], "PROMO_TOPIC_IN"),
+        (["stream", "reprocess", "--from-offset", "0:0"], "PROMO_TOPIC_IN"),
         (["campaigns", "send"], "PROMO_TOPIC_IN"),
         (["campaigns", "send", "--raw"], "PROMO_TOPIC_IN"),
         (["notifications", "watch"], "PROMO_TOPIC_OUT"),
@@ -206,6 +220,25 @@ def test_a_missing_topic_is_named(arguments: list[str], topic: str, services: Se
 def test_without_postgres_the_stream_says_so(services: Services):
     done = run(services.env | {"PROMO_POSTGRES_URL": "postgresql://promo:hidden@127.0.0.1:1/promo"}, "stream", "run")
     assert one_line(done, 1).startswith("Postgres gave no connection: ")
+    assert b"hidden" not in done.stderr
+
+
+def test_offsets_that_the_topic_does_not_hold_are_refused_before_anything_starts(env: dict[str, str]):
+    put(env, "PROMO_TOPIC_IN", (b"k", b"{}", {}))
+    for asked, told in (
+        ("0:2", "partition 0 of topic {topic} holds offsets 0 to 1, not 2"),
+        ("3:0", "topic {topic} has no partition 3: it has 0 to 2"),
+    ):
+        ended = one_line(run(env, "stream", "reprocess", "--from-offset", asked), 2)
+        assert ended == "--from-offset: " + told.format(topic=env["PROMO_TOPIC_IN"])
+
+
+@pytest.mark.parametrize(
+    "arguments", [["ledger", "clean"], ["ledger", "apply"], ["campaigns", "waiting"], ["campaigns", "cancel", "r", "c", "1"]]
+)
+def test_without_postgres_the_ledgers_commands_say_so(arguments: list[str]):
+    done = run({"PROMO_POSTGRES_URL": "postgresql://promo:hidden@127.0.0.1:1/promo"}, *arguments)
+    assert one_line(done, 1).startswith("Postgres gave no connection: connection failed")
     assert b"hidden" not in done.stderr
 
 

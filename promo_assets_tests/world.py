@@ -4,8 +4,10 @@ import json
 import os
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -40,6 +42,7 @@ class World:
     topic_out: str
     topic_dead_letters: str
     extra_env: dict[str, str] = field(default_factory=dict)
+    kafka_login: dict[str, str] = field(default_factory=dict)  # the test's own; the project's processes have theirs in extra_env
 
     @property
     def env(self) -> dict[str, str]:
@@ -62,13 +65,17 @@ class World:
         values = {name.removeprefix("PROMO_").lower(): value for name, value in self.env.items() if name.startswith("PROMO_")}
         return Settings(**values)  # pyright: ignore[reportArgumentType]
 
+    @property
+    def kafka_client(self) -> dict[str, Any]:
+        return {"bootstrap.servers": self.kafka, **self.kafka_login}
+
     def create_topics(self, *names: str) -> None:
-        admin = AdminClient({"bootstrap.servers": self.kafka})
+        admin = AdminClient(self.kafka_client)
         for future in admin.create_topics([NewTopic(name, 3, 1) for name in names]).values():
             future.result()
 
     def delete_topics(self, *names: str) -> None:
-        admin = AdminClient({"bootstrap.servers": self.kafka})
+        admin = AdminClient(self.kafka_client)
         for future in admin.delete_topics(list(names)).values():
             future.result()
 
@@ -88,7 +95,7 @@ class World:
         self, *values: bytes | dict | None, topic: str | None = None, partition: int | None = None, key: bytes | None = b"key"
     ) -> None:
         """Messages into the input topic, in order, acknowledged; a dict is sent as JSON."""
-        producer = Producer({"bootstrap.servers": self.kafka, "enable.idempotence": True, "message.max.bytes": 2_000_000})
+        producer = Producer({**self.kafka_client, "enable.idempotence": True, "message.max.bytes": 2_000_000})
         where = {} if partition is None else {"partition": partition}
         failed: list[object] = []
         for value in values:
@@ -115,7 +122,7 @@ class World:
     def _read(self, topic: str) -> Iterator[Message]:
         consumer = Consumer(
             {
-                "bootstrap.servers": self.kafka,
+                **self.kafka_client,
                 "group.id": f"test-{uuid.uuid4()}",
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "earliest",
@@ -140,16 +147,28 @@ class World:
             consumer.close()
 
 
+def make_database(postgres_url: str, name: str) -> str:
+    """URL of a database of its own on that server, with the stream's tables."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    base, _, _ = postgres_url.rpartition("/")
+    apply_ddl(f"{base}/{name}")
+    return f"{base}/{name}"
+
+
+@contextmanager
+def database(postgres_url: str, name: str) -> Iterator[str]:
+    """The same for a server that lives on."""
+    yield make_database(postgres_url, name)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
 @pytest.fixture
 def world(services, tmp_path: Path) -> Iterator[World]:
     name = f"w{uuid.uuid4().hex[:10]}"
-    with psycopg.connect(services.postgres_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    base, _, _ = services.postgres_url.rpartition("/")
-    made = World(services.kafka, f"{base}/{name}", tmp_path, f"{name}.in", f"{name}.out", f"{name}.dead")
-    made.create_topics(made.topic_in, made.topic_out, made.topic_dead_letters)
-    apply_ddl(made.postgres_url)
-    yield made
-    made.delete_topics(made.topic_in, made.topic_out, made.topic_dead_letters)
-    with psycopg.connect(services.postgres_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    with database(services.postgres_url, name) as url:
+        made = World(services.kafka, url, tmp_path, f"{name}.in", f"{name}.out", f"{name}.dead")
+        made.create_topics(made.topic_in, made.topic_out, made.topic_dead_letters)
+        yield made
+        made.delete_topics(made.topic_in, made.topic_out, made.topic_dead_letters)

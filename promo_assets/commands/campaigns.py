@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from confluent_kafka.admin import AclOperation
+
 from promo_assets.commands.kafka import AllOrNothing, find_topic
 from promo_assets.commands.talk import UserError, say
 from promo_assets.settings import load_settings
@@ -16,7 +18,7 @@ def send_campaigns(file: Path | None, raw: bool) -> None:
     source = str(file) if file else "standard input"
     lines = _read_lines(file)
     messages: Messages = [(number, None, line) for number, line in lines] if raw else _checked(lines, source)
-    topic = find_topic(settings, settings.topic_in)
+    topic = find_topic(settings, settings.topic_in, AclOperation.WRITE)
     if messages:
         producer = AllOrNothing(settings, topic)
         with producer.transaction():

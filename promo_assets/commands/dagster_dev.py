@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 from pydantic import SecretStr
 
+from promo_assets.commands.dagster_instance import dagster_environment, dagster_home
 from promo_assets.local import processes
 from promo_assets.settings import PROJECT_ROOT, Settings
 
@@ -34,12 +35,10 @@ class DagsterDev:
 
     def start(self) -> None:
         """Returns at once; it takes some 20 seconds until the sensor has started the stream."""
-        home = _home(self._settings)
-        home.mkdir(parents=True, exist_ok=True)
         port = next(port for port in range(FIRST_PORT, 65536) if processes.is_free(port))
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE), "-h", "127.0.0.1", "-p", str(port)]
-        environment = os.environ | _as_environment(self._settings) | {"DAGSTER_HOME": str(home), "DAGSTER_DISABLE_TELEMETRY": "yes"}
+        environment = _as_environment(self._settings) | dagster_environment(self._settings)
         processes.start(command, argument=str(WORKSPACE), port=port, record=self._record, log=self.log, env=environment)
 
     def runs(self) -> bool:
@@ -63,15 +62,12 @@ def _record(settings: Settings) -> Path:
     return settings.home / "local" / "dagster.pid"
 
 
-def _home(settings: Settings) -> Path:
-    return settings.home / "dagster"
-
-
 def _as_environment(settings: Settings) -> dict[str, str]:
     """The settings as they were read here: Dagster runs in another folder, where another `.env` may lie."""
     values = {name: getattr(settings, name) for name in type(settings).model_fields}
     plain = {name: each.get_secret_value() if isinstance(each, SecretStr) else each for name, each in values.items()}
-    return {f"PROMO_{name}".upper(): str(value) for name, value in plain.items() if value is not None}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PROMO_")}
+    return inherited | {f"PROMO_{name}".upper(): str(value) for name, value in plain.items() if value is not None}
 
 
 def _end_session(settings: Settings) -> bool:
@@ -81,7 +77,7 @@ def _end_session(settings: Settings) -> bool:
         noted = processes.Record(**json.loads(record.read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return False
-    found = family = _session(noted.pid, _home(settings))
+    found = family = _session(noted.pid, dagster_home(settings))
     if found:
         _terminate_runs(f"http://127.0.0.1:{noted.port}")
         for each in family:
@@ -90,7 +86,7 @@ def _end_session(settings: Settings) -> bool:
     deadline = time.monotonic() + STOP_S
     while family and time.monotonic() < deadline:
         time.sleep(0.2)
-        family = _session(noted.pid, _home(settings))
+        family = _session(noted.pid, dagster_home(settings))
     for each in family:
         _signal(each, signal.SIGKILL)
     record.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from confluent_kafka import Message
+from confluent_kafka.admin import AclOperation
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -50,7 +51,7 @@ def as_dead_letter(message: Message) -> DeadLetter:
 
 def list_dead_letters(as_json: bool) -> None:
     settings = load_settings()
-    topic = find_topic(settings, settings.topic_dead_letters)
+    topic = find_topic(settings, settings.topic_dead_letters, AclOperation.READ)
     letters = (as_dead_letter(message) for message in read_to_end(settings, topic))
     if as_json or not sys.stdout.isatty():
         for letter in letters:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import psycopg
+from confluent_kafka.admin import AclOperation
 from rich.console import Console
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -72,7 +73,7 @@ class _Demo:
     def show(self) -> None:
         """Prints what it saw; raises `CommandError` where that is not what was promised."""
         settings, database_url = self._settings, self._settings.database_url
-        input_topic = find_topic(settings, settings.topic_in)
+        input_topic = find_topic(settings, settings.topic_in, AclOperation.WRITE)
         out, dead_letters = self._position(settings.topic_out), self._position(settings.topic_dead_letters)
         with working(f"starting Dagster (its log is {self._dagster.log})") as tell:
             added = demo_data.fill_favourites(database_url)
@@ -128,7 +129,7 @@ class _Demo:
     @retry(retry=retry_if_exception_type(CommandError), wait=wait_fixed(LOOK_S), stop=stop_after_delay(LEADER_S), reraise=True)
     def _position(self, name: str) -> Position:
         """A topic that was just made has no leader for a moment."""
-        topic = find_topic(self._settings, name)
+        topic = find_topic(self._settings, name, AclOperation.READ)
         return Position(topic, end_offsets(self._settings, topic))
 
     def _send(self, topic: Topic, samples: list[Sample]) -> None:

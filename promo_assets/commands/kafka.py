@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AclOperation
 
 from promo_assets.commands.talk import CommandError, UserError
 from promo_assets.settings import Settings
-from promo_assets.stream.topics import quiet_client
+from promo_assets.stream.refusals import kafka_refusal
+from promo_assets.stream.topics import describe_topics, quiet_client
+from promo_assets.stream.topics import no_answer as no_answer_line
 
 ANSWER_S = 10
 # A sender that is killed half-way keeps read_committed readers waiting for this long.
@@ -28,23 +30,15 @@ class Topic:
     partitions: list[int]
 
 
-def find_topic(settings: Settings, name: str) -> Topic:
-    """Ask Kafka for a topic; raises `CommandError` where it, or Kafka, is not to be had."""
-    admin = AdminClient({**quiet_client(settings)})
-    try:
-        described = admin.describe_topics(TopicCollection([name]), request_timeout=ANSWER_S)[name].result()
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise CommandError(
-                f"topic {name} does not exist on Kafka at {settings.bootstrap_servers}: create it, or run `promo-assets up`"
-            ) from None
-        raise no_answer(settings, error) from None
+def find_topic(settings: Settings, name: str, to: AclOperation) -> Topic:
+    """Ask Kafka for a topic to read or to write; raises `StreamError` where it, Kafka, or the right to is not to be had."""
+    described = describe_topics(settings, {name: [to]})[name]
     return Topic(name, str(described.topic_id), [partition.id for partition in described.partitions])
 
 
-def no_answer(settings: Settings, error: KafkaException) -> CommandError:
-    hint = ": does it run? `promo-assets up` starts the local one" if settings.local_kafka else ""
-    return CommandError(f"Kafka at {settings.bootstrap_servers} gave no answer ({error.args[0].str()}){hint}")
+def no_answer(settings: Settings, error: KafkaError, **rights: str) -> CommandError:
+    """What the end of talking to Kafka meant; `rights` as for `kafka_refusal`, should it have been the lack of one."""
+    return CommandError(kafka_refusal(error, settings.kafka_client(), **rights) or no_answer_line(settings, error))
 
 
 @contextlib.contextmanager
@@ -77,8 +71,8 @@ def read_to_end(settings: Settings, topic: Topic, start: Mapping[int, int] | Non
                         yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
                     unread.discard(message.partition() or 0)
-                else:
-                    raise no_answer(settings, KafkaException(error))
+                elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # the group is a name only: nothing is asked of it
+                    raise no_answer(settings, error, topics=f"READ on topic {topic.name}")
             if time.monotonic() - heard_at > 3 * ANSWER_S:
                 raise CommandError(f"Kafka at {settings.bootstrap_servers} stopped answering while {topic.name} was read")
 
@@ -88,7 +82,7 @@ def end_offsets(settings: Settings, topic: Topic) -> dict[int, int]:
         try:
             return {each: consumer.get_watermark_offsets(TopicPartition(topic.name, each), ANSWER_S)[1] for each in topic.partitions}
         except KafkaException as error:
-            raise no_answer(settings, error) from None
+            raise no_answer(settings, error.args[0], topics=f"READ on topic {topic.name}") from None
 
 
 class AllOrNothing:
@@ -97,11 +91,12 @@ class AllOrNothing:
     def __init__(self, settings: Settings, topic: Topic, name: str | None = None):
         self._settings = settings
         self._topic = topic
+        self._name = name or f"promo-assets-{uuid4()}"
         self._refused: list[tuple[object, KafkaError]] = []
         self._producer = Producer(
             quiet_client(settings)
             | {
-                "transactional.id": name or f"promo-assets-{uuid4()}",
+                "transactional.id": self._name,
                 "transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
                 "message.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
                 "message.max.bytes": str(BROKER_DECIDES_BYTES),
@@ -158,4 +153,5 @@ class AllOrNothing:
                 raise (UserError if too_large else CommandError)(problem) from None
             if error.args[0].code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
                 raise CommandError("another one has begun meanwhile and took over") from None
-            raise no_answer(self._settings, error) from None
+            rights = {"topics": f"WRITE on topic {self._topic.name}", "group": self._name, "transactional_id": self._name}
+            raise no_answer(self._settings, error.args[0], **rights) from None

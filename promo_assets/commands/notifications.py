@@ -5,6 +5,7 @@ import threading
 import time
 
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+from confluent_kafka.admin import AclOperation
 
 from promo_assets.commands.kafka import find_topic, reader
 from promo_assets.commands.talk import INTERRUPTED, CommandError, signals_set
@@ -18,7 +19,7 @@ def watch_notifications(count: int | None, timeout: float | None) -> None:
     deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
     stop = threading.Event()
     with signals_set(stop):
-        topic = find_topic(settings, settings.topic_out)
+        topic = find_topic(settings, settings.topic_out, AclOperation.READ)
         seen = 0
         with reader(settings) as consumer:
             consumer.assign([TopicPartition(topic.name, each, OFFSET_BEGINNING) for each in topic.partitions])

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import psycopg
 from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka.admin import AclOperation
 
 from promo_assets.commands.kafka import Topic, end_offsets, find_topic, no_answer
 from promo_assets.commands.talk import INTERRUPTED, CommandError, say, signals_set
@@ -57,7 +58,7 @@ def push(rate: float | None, feedback_share: float, until_caught_up: bool) -> No
     settings = load_settings()
     stop = threading.Event()
     with signals_set(stop):
-        topic = find_topic(settings, settings.topic_out)
+        topic = find_topic(settings, settings.topic_out, AclOperation.READ)
         service = PushService(settings, topic, rate, feedback_share)
         service.run(stop, end_offsets(settings, topic) if until_caught_up else None)
     say(f"pushed {service.pushed:,} notifications, {service.repeated:,} were repeats, {service.answered:,} clients answered")
@@ -98,7 +99,7 @@ class PushService:
                         say(f"pushed {self.pushed:,}, {self.answered:,} answered")
                         told_at = time.monotonic()
         except KafkaException as error:
-            raise no_answer(self._settings, error) from None
+            raise no_answer(self._settings, error.args[0], topics=f"READ on topic {self._topic.name}", group=GROUP) from None
         except psycopg.Error as error:
             raise CommandError(f"Postgres: {str(error).strip().splitlines()[0]}") from None
 

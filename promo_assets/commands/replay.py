@@ -11,12 +11,14 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from confluent_kafka.admin import AclOperation
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from promo_assets.commands.dead_letters import DeadLetter, as_dead_letter
 from promo_assets.commands.kafka import ANSWER_S, AllOrNothing, Topic, find_topic, no_answer, read_to_end, reader
 from promo_assets.commands.talk import CommandError, UserError, say, working
 from promo_assets.settings import Settings, load_settings
+from promo_assets.stream.writer import committed, is_passing
 
 LETTERS_AT_ONCE = 5_000
 METADATA_CHARACTERS = 4_000  # Kafka takes 4096
@@ -49,13 +51,13 @@ class Sent:
 def replay_dead_letters(ids: list[str]) -> None:
     settings = load_settings()
     wanted = [_parse_id(each) for each in dict.fromkeys(ids)]
-    letters_topic = find_topic(settings, settings.topic_dead_letters)
-    input_topic = find_topic(settings, settings.topic_in)
+    letters_topic = find_topic(settings, settings.topic_dead_letters, AclOperation.READ)
+    input_topic = find_topic(settings, settings.topic_in, AclOperation.WRITE)
     # One name for all replays of the topic: the later one ends an earlier one that is still at work.
     name = f"promo-assets-replay-{letters_topic.topic_id}"
     with working("looking for dead letters"), reader(settings, group_id=name) as progress:
         producer = AllOrNothing(settings, input_topic, name)
-        sent = _read_sent(settings, progress, letters_topic)  # only now: nobody else can send any more
+        sent = _read_sent(settings, progress, letters_topic, name)  # only now: nobody else can send any more
         letters = _chosen(settings, letters_topic, wanted) if wanted else _not_sent(settings, letters_topic, sent)
         count = 0
         while some := list(islice(letters, LETTERS_AT_ONCE)):
@@ -78,17 +80,22 @@ def _parse_id(text: str) -> tuple[int, int]:
     return int(partition), int(offset)
 
 
-@retry(retry=retry_if_exception_type(KafkaException), wait=wait_fixed(0.2), stop=stop_after_delay(ANSWER_S), reraise=True)
+@retry(
+    retry=retry_if_exception(lambda error: isinstance(error, KafkaException) and is_passing(error.args[0])),
+    wait=wait_fixed(0.2),
+    stop=stop_after_delay(ANSWER_S),
+    reraise=True,
+)
 def _committed(progress: Consumer, topic: Topic) -> list[TopicPartition]:
-    return progress.committed([TopicPartition(topic.name, each) for each in topic.partitions], ANSWER_S)
+    return committed(progress, [TopicPartition(topic.name, each) for each in topic.partitions])
 
 
-def _read_sent(settings: Settings, progress: Consumer, topic: Topic) -> dict[int, Sent]:
+def _read_sent(settings: Settings, progress: Consumer, topic: Topic, group: str) -> dict[int, Sent]:
     try:
-        committed = _committed(progress, topic)
+        known = _committed(progress, topic)
     except KafkaException as error:
-        raise no_answer(settings, error) from None
-    return {each.partition: Sent(max(each.offset, 0), {int(one) for one in (each.metadata or "").split(",") if one}) for each in committed}
+        raise no_answer(settings, error.args[0], topics=f"READ on topic {topic.name}", group=group) from None
+    return {each.partition: Sent(max(each.offset, 0), {int(one) for one in (each.metadata or "").split(",") if one}) for each in known}
 
 
 def _not_sent(settings: Settings, topic: Topic, sent: dict[int, Sent]) -> Iterator[DeadLetter]:

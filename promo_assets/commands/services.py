@@ -1,9 +1,23 @@
 """`up`, `down`, `status`."""
 
+import json
+import sys
+import threading
+from collections.abc import Iterable
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
 from promo_assets.commands.dagster_dev import stop_leftover
-from promo_assets.commands.talk import CommandError, say, working
+from promo_assets.commands.state import Line, State, read_state, told_state
+from promo_assets.commands.talk import INTERRUPTED, CommandError, listener, printable, say, signals_set, working
 from promo_assets.local import services
 from promo_assets.settings import Settings, load_settings
+
+WATCH_S = 2
 
 
 def start_services() -> None:
@@ -20,10 +34,61 @@ def stop_services() -> None:
     services.down(settings, say)
 
 
-def print_status() -> None:
+def print_status(as_json: bool, watch: bool) -> None:
     settings = load_settings()
+    if not watch:
+        found, state = _look(settings)
+        if as_json:
+            print(_as_json(settings, found, state))
+        else:
+            _print(settings, found.kafka, found.postgres_url)
+            sys.stdout.flush()
+            _say(_told(found, state))
+        _complain(found)
+        return
+    stop = threading.Event()
+    with signals_set(stop), Live(console=Console(file=listener()), auto_refresh=False) as screen:
+        while True:
+            found, state = _look(settings)
+            if as_json:
+                print(_as_json(settings, found, state), flush=True)
+            elif screen.console.is_terminal:
+                screen.update(_as_grid(_told(found, state)), refresh=True)
+            else:
+                _say(_told(found, state))
+            _complain(found)
+            if stop.wait(WATCH_S):
+                sys.exit(INTERRUPTED)
+
+
+def _look(settings: Settings) -> tuple[services.Status, State]:
     found = services.status(settings)
-    _print(settings, found.kafka, found.postgres_url)
+    return found, read_state(settings, found)
+
+
+def _told(found: services.Status, state: State) -> Iterable[Line]:
+    return told_state(state) if found.kafka and found.postgres_url else ()
+
+
+def _as_json(settings: Settings, found: services.Status, state: State) -> str:
+    url = found.postgres_url and shown_url(settings, found.postgres_url)
+    addresses = {"kafka": {"address": found.kafka}, "postgres": {"url": url}}
+    return json.dumps({name: addresses.get(name, {}) | part for name, part in asdict(state).items()})
+
+
+def _say(lines: Iterable[Line]) -> None:
+    for line in lines:
+        say(f"{line.about}: {line.told}" if line.about else f"  {line.told}")
+
+
+def _as_grid(lines: Iterable[Line]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for line in lines:
+        grid.add_row(Text(line.about, "bold"), Text(printable(line.told), "red" if line.bad else ""))
+    return grid
+
+
+def _complain(found: services.Status) -> None:
     missing = [name for name, where in (("Kafka", found.kafka), ("Postgres", found.postgres_url)) if where is None]
     if missing:
         verb = "do" if missing[1:] else "does"
@@ -34,7 +99,11 @@ def _print(settings: Settings, kafka: str | None, postgres_url: str | None) -> N
     if kafka:
         print(f"kafka {kafka}")
     if postgres_url:
-        print(f"postgres {postgres_url if settings.local_postgres else without_password(postgres_url)}")
+        print(f"postgres {shown_url(settings, postgres_url)}")
+
+
+def shown_url(settings: Settings, postgres_url: str) -> str:
+    return postgres_url if settings.local_postgres else without_password(postgres_url)
 
 
 def without_password(url: str) -> str:

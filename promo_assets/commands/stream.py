@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import psutil
 
 from promo_assets.commands.talk import CommandError, first_line, keep_noise_in, say, signals_set
-from promo_assets.settings import load_settings
+from promo_assets.settings import Settings, load_settings
 from promo_assets.spark import end_jvm, open_session
 from promo_assets.stream.host import Hosted
 from promo_assets.stream.turn import StreamError
@@ -20,13 +20,16 @@ TELL_EVERY_S = 5
 
 
 def run_stream_here(until_caught_up: bool) -> None:
-    settings = load_settings()
+    host_stream(load_settings(), "promo-assets stream run", until_caught_up)
+
+
+def host_stream(settings: Settings, command: str, until_caught_up: bool, again_from: dict[int, int] | None = None) -> None:
     spark_log = settings.home / "logs" / "spark.log"
     stop = threading.Event()
     with signals_set(stop), _log_told():
         keep_noise_in(spark_log)
-        holder = f"promo-assets stream run, process {os.getpid()}"
-        host = Hosted(settings, lambda: open_session(settings, "promo stream"), holder, until_caught_up)
+        holder = f"{command}, process {os.getpid()}"
+        host = Hosted(settings, lambda: open_session(settings, "promo stream"), holder, until_caught_up, again_from)
         say(f"starting the stream: topic {settings.topic_in} on Kafka at {settings.bootstrap_servers}; Spark's log is {spark_log}")
         host.start()
         try:
@@ -41,6 +44,8 @@ def run_stream_here(until_caught_up: bool) -> None:
         raise host.error if isinstance(host.error, StreamError) else CommandError(f"{first_line(host.error)} (Spark's log is {spark_log})")
     if not (stop.is_set() or until_caught_up):
         raise CommandError("the stream ended although nobody asked it to")
+    if stop.is_set() and again_from is not None:
+        raise CommandError("it was ended before all was read again: run it again")
     say(f"the stream has ended: {_told(host)}")
 
 

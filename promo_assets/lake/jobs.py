@@ -18,6 +18,7 @@ from promo_assets.lake.storage import Lake
 DAYS_AT_ONCE, BYTES_AT_ONCE = 31, 4 * 2**30  # of RAW: what a crash may cost, and what keeps a day's files few
 HOUR_OF_DAILY_RUN = 3  # UTC; by then the day's RAW should be there
 DAYS_OF_FEEDBACK = 7  # for so long a day is brought up to date
+TAGS = {"promo_assets/half": "lake"}  # how many run at a time: deploy/dagster.yaml
 
 
 class LoadConfig(dg.Config):
@@ -43,7 +44,7 @@ def build_jobs(daily: dg.DailyPartitionsDefinition) -> tuple[list, list]:
         if failed:
             raise dg.Failure(f"{len(failed)} of {len(days)} days failed. " + " · ".join(failed[day] for day in sorted(failed)))
 
-    @dg.job
+    @dg.job(tags=TAGS)
     def initial_load() -> None:
         """Every RAW day to STG and DDS, by hand, once; marts are made by `daily_lake`.
 
@@ -55,6 +56,7 @@ def build_jobs(daily: dg.DailyPartitionsDefinition) -> tuple[list, list]:
     campaigns = dg.AssetSelection.assets(*(key_of(table) for table in tables.CAMPAIGNS))
     daily_lake = dg.define_asset_job(
         "daily_lake",
+        tags=TAGS,
         selection=dg.AssetSelection.groups("stg", "dds", "mart") - campaigns,
         description="A day's RAW to STG and DDS, and the marts as of that day. "
         "Run config `resources: {marts: {config: {depth: N}}}`: their days of history.",
@@ -62,6 +64,7 @@ def build_jobs(daily: dg.DailyPartitionsDefinition) -> tuple[list, list]:
     schedule = dg.build_schedule_from_partitioned_job(daily_lake, hour_of_day=HOUR_OF_DAILY_RUN, description="Yesterday's partition.")
     campaign_results = dg.define_asset_job(
         "campaign_results",
+        tags=TAGS,
         selection=campaigns,
         description="Days of the feedback in Postgres, and what came of their campaigns. Feedback comes late: run a day again for it.",
     )

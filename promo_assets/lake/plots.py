@@ -1,22 +1,22 @@
-"""What a mart's page shows: pictures of aggregated rows, as PNG, and the markdown that carries them and a preview of rows.
+"""What a mart's page shows: pictures of aggregated rows, as PNG.
 
 Rows are plain Python tuples, already aggregated; a city without a name is None. No rows give a small picture that says so.
 matplotlib is imported where it is used, because Dagster loads this module whenever it loads the definitions; and it is used without
 pyplot, whose state is global.
 """
 
-import base64
 import csv
 import io
 import math
-import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime
+from datetime import date
 from itertools import accumulate, count, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from promo_assets.markdown import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 AUSTRALIA = Path(__file__).with_name("australia.csv")
 KINDS = ("messages", "reactions", "subscriptions", "registrations")
 ZONES, WEEKS, BINS = 24, 6, 20  # the most that a picture shows: further zones and long tails are summed up, earlier weeks left out
-PREVIEW_ROWS, CELL_LENGTH, NAME_LENGTH = 10, 80, 18
+NAME_LENGTH = 18
 RESTAURANTS = 20
 # Seconds from which on a campaign is counted with the slower ones.
 DELAYS = {
@@ -75,36 +75,6 @@ def feedback_rates(rows: Sequence[tuple[str, float, int]]) -> bytes:
 def delays(rows: Sequence[tuple[int, int]]) -> bytes:
     """A row is (seconds, campaigns)."""
     return _png(_delays_figure(rows) if rows else _no_rows())
-
-
-def markdown(png: bytes, alt: str) -> str:
-    return f"![{_escaped(alt)}](data:image/png;base64,{base64.b64encode(png).decode()})"
-
-
-def preview(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A markdown table of the first ten rows."""
-    shown = [dict(zip(columns, row, strict=True)) for row in rows[:PREVIEW_ROWS]]
-    numbers = {name for name in columns if shown and all(isinstance(row[name], int | float | None) for row in shown)}
-    lines = [[_escaped(name) for name in columns], ["---:" if name in numbers else "---" for name in columns]]
-    lines += [["*null*" if row[name] is None else _escaped(_shortened(_text(row[name]), CELL_LENGTH)) for name in columns] for row in shown]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + ("" if shown else "\n\n*no rows*")
-
-
-def _text(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat(sep=" ")
-    if isinstance(value, list | tuple):
-        return f"[{', '.join('null' if item is None else _text(item) for item in value)}]"
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
-
-
-def _shortened(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _escaped(text: str) -> str:
-    """Markdown that shows the text; an underscore within a word is no emphasis and stays readable in the source."""
-    return re.sub(r"[\\`*\[\]<>&|~]|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(text.split()))
 
 
 def _zones_figure(zones: Sequence[Zone]) -> "Figure":
@@ -317,7 +287,7 @@ def _name(city: str | None) -> str:
     if city is None:
         return "(no name)"
     printable = "".join(sign if sign.isprintable() else " " for sign in city)
-    return _shortened(" ".join(printable.split()), NAME_LENGTH).replace("$", r"\$")
+    return shortened(" ".join(printable.split()), NAME_LENGTH).replace("$", r"\$")
 
 
 def _day(week: date) -> str:

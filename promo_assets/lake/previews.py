@@ -9,6 +9,7 @@ import dagster as dg
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from promo_assets import markdown
 from promo_assets.lake import plots, tables
 from promo_assets.lake.cities import City
 from promo_assets.lake.storage import Lake
@@ -19,7 +20,7 @@ OfDay = Callable[[Table], DataFrame]
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(plots.preview(columns, rows))
+    return dg.MetadataValue.md(markdown.table(columns, rows))
 
 
 def of_day(lake: Lake, table_: Table, day: date, cities: Sequence[City]) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def _of_restaurants(of: OfDay, _: dict[int, City]) -> dict[str, Any]:
 
 
 def _plot(png: bytes, what: str) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(plots.markdown(png, what))
+    return dg.MetadataValue.md(markdown.image(png, what))
 
 
 _PLOTS: dict[str, Callable[[OfDay, dict[int, City]], dict[str, Any]]] = {

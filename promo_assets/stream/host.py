@@ -1,16 +1,13 @@
 """Hosting the stream: checks first, then one run from its turn to its end. Used by the command line and by the Dagster op."""
 
+import contextlib
 import json
 import logging
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-import psycopg
 from confluent_kafka import KafkaException
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
@@ -20,16 +17,16 @@ from pyspark.sql.streaming.query import StreamingQuery
 from promo_assets.settings import Settings
 from promo_assets.stream import turn as turns
 from promo_assets.stream.figures import Figures
-from promo_assets.stream.ledger import apply_ddl, ddl_is_applied
 from promo_assets.stream.query import PromoStream, first_line
-from promo_assets.stream.topics import check_topics, end_offsets
+from promo_assets.stream.refusals import Refused, refusal_in
+from promo_assets.stream.reprocess import begin_at
+from promo_assets.stream.start import await_executor, check_room, get_session, prepare_database
+from promo_assets.stream.topics import check_topics, count_behind, input_offsets, no_answer
 from promo_assets.stream.turn import StreamError, take_turn
-from promo_assets.stream.writer import Turn, connect
+from promo_assets.stream.writer import Turn, connect, rehearse
 
 LOOK_S = 0.2
 STOP_S = 8
-EXECUTOR_S = 20
-CHECKPOINT_ROOM_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +39,8 @@ class Hosted:
     get_spark: Callable[[], SparkSession]
     holder: str
     until_caught_up: bool = False
+    again_from: dict[int, int] | None = None
+    """Reprocess: read the input topic again from these offsets (by partition, all of them) to its end, with a checkpoint for this alone."""
     stop: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     figures: Figures = field(default_factory=Figures)
@@ -56,17 +55,21 @@ class Hosted:
         self.stop.set()
         self.ended.wait(STOP_S)
 
+    def read_offsets(self) -> dict[str, int] | None:
+        """Where the finished micro-batches have read the input topic to, by partition; None where it is not known."""
+        progress = self.query.lastProgress if self.query else None
+        if not progress or not progress.sources or not progress.sources[0].endOffset:
+            return None
+        return json.loads(progress.sources[0].endOffset)[self.settings.topic_in]
+
     def messages_behind(self) -> int | None:
         """Offsets between the last finished micro-batch and the input topic's end; None where it is not known."""
         try:
-            progress = self.query.lastProgress if self.query else None
-            if not progress or not progress.sources or not progress.sources[0].endOffset:
-                return None
-            read = json.loads(progress.sources[0].endOffset)[self.settings.topic_in]
-            ends = end_offsets(self.settings)
+            read = self.read_offsets()
+            ends = input_offsets(self.settings).offsets if read is not None else {}
         except (KafkaException, Py4JError):
             return None
-        return sum(max(0, end - read.get(str(partition), 0)) for partition, end in ends.items())
+        return None if read is None else count_behind(read, ends)
 
     def _run(self) -> None:
         try:
@@ -94,32 +97,53 @@ def run_stream(host: Hosted) -> None:
             database_url=settings.database_url,
             kafka_client=settings.kafka_client(),
         )
-        spark = _session(host)
+        try:
+            rehearse(turn)
+        except Refused as error:
+            raise StreamError(str(error)) from None
+        except KafkaException as error:
+            raise StreamError(no_answer(settings, error.args[0])) from None
+        spark = get_session(host.get_spark, settings)
         if host.stop.is_set():
             return
-        stream = PromoStream(spark, settings, turn, topics.out_partitions, host.stop)
-        stream.figures = host.figures
         # Each input topic has a checkpoint of its own, by the topic's id: one made anew under the same name is read from its start.
         checkpoint = f"{settings.checkpoint_root.rstrip('/')}/{settings.topic_in}-{topics.in_id}"
         check_room(checkpoint)
-        await_executor(spark, host, held)
+        await_executor(spark, host.stop, lambda trouble: _tell(host, held, trouble))
         try:
-            _run_query(host, stream, held, checkpoint)
-        except PySparkException as error:
-            raise StreamError(f"the stream failed: {first_line(error)}") from error
+            stream = PromoStream(spark, settings, turn, topics.out_partitions, host.stop)
+            stream.figures = host.figures
+            if host.again_from is None:
+                _run_query(host, stream, held, checkpoint, topics.in_id)
+            else:
+                _read_again(host, stream, held, checkpoint, topics.in_id)
+        except (PySparkException, Py4JError, Refused) as error:
+            raise _failed(settings, error) from error
 
 
-def _session(host: Hosted) -> SparkSession:
-    try:
-        return host.get_spark()
-    except Py4JError as error:
-        raise StreamError(f"Spark ({host.settings.spark_master}) gave no session: {first_line(error)}") from error
+def _tell(host: Hosted, held: "turns.Turn", trouble: str | None) -> None:
+    held.last_error = host.figures.last_error = trouble
+    if trouble:
+        log.warning(trouble)
 
 
-def _run_query(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint: str) -> None:
+def _read_again(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint: str, topic_id: str) -> None:
+    """Its checkpoint begins anew each time: one that a crash left could stand behind what is to be read this time."""
+    assert host.again_from is not None
+    with connect(host.settings.database_url, "promo stream, start") as connection:
+        stream.start_at = begin_at(host.settings, host.again_from, turns.read_shown(connection).read_offsets)
+    log.info("reading again from %s (offset by partition)", stream.start_at)
+    folder = f"{checkpoint}-reprocess"
+    stream.forget(folder)
+    _run_query(host, stream, held, folder, topic_id)
+    stream.forget(folder)
+
+
+def _run_query(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint: str, topic_id: str) -> None:
     stream.wake()  # first what a former run left
     query = host.query = stream.start(checkpoint, host.until_caught_up)
     log.info("the stream runs")
+    show_at = 0.0
     try:
         while query.isActive and not host.stop.wait(LOOK_S):
             held.last_error = host.figures.last_error
@@ -127,54 +151,29 @@ def _run_query(host: Hosted, stream: PromoStream, held: "turns.Turn", checkpoint
                 raise StreamError(f"{held.lost}: this one ends")
             if host.figures.next_start is not None and host.figures.next_start <= time.time():
                 stream.wake()
+            if time.monotonic() >= show_at:
+                held.shown = _shown(host, topic_id)
+                show_at = time.monotonic() + turns.HEARTBEAT_S
     finally:
         asked_to_stop = host.stop.is_set()
         host.stop.set()  # whatever the reason: nothing is tried again from here on
         query.stop()
+        with contextlib.suppress(Py4JError):
+            held.shown = _shown(host, topic_id)
     if asked_to_stop:
         return  # what was under way is begun again by the next run
     if failure := stream.failure or query.exception():
-        raise StreamError(f"the stream failed: {first_line(failure)}")
+        raise _failed(host.settings, failure)
     if not host.until_caught_up:
         raise StreamError("Spark ended the stream without saying why")
 
 
-def await_executor(spark: Any, host: Hosted, held: "turns.Turn") -> None:
-    """Returns when there is an executor, or at a stop. On a cluster without room Spark would wait for one in silence."""
-    if host.settings.local_spark:
-        return
-    since = time.monotonic()
-    while spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() < 2:  # one is the driver
-        if host.stop.wait(LOOK_S):
-            return
-        if time.monotonic() - since > EXECUTOR_S and host.figures.last_error is None:
-            held.last_error = host.figures.last_error = f"{host.settings.spark_master} has given no executor yet: has the cluster room?"
-            log.warning(host.figures.last_error)
-    host.figures.last_error = None
+def _shown(host: Hosted, topic_id: str) -> "turns.Shown":
+    read = None if host.again_from is not None else host.read_offsets()  # the stream itself reads elsewhere
+    return turns.Shown(host.figures.shown, {"topic_id": topic_id, "offsets": read} if read is not None else None)
 
 
-def check_room(checkpoint: str) -> None:
-    """A local checkpoint can be written: on a full disk Spark's own attempt takes the JVM's gateway with it, and tells nothing."""
-    scheme, _, rest = checkpoint.rpartition("://") if "://" in checkpoint else ("", "", checkpoint.removeprefix("file:"))
-    if scheme not in ("", "file"):
-        return
-    folder = Path(rest)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"x" * CHECKPOINT_ROOM_BYTES)
-    except OSError as error:
-        raise StreamError(f"the checkpoint {folder} cannot be written: {error.strerror}") from None
-
-
-def prepare_database(settings: Settings) -> None:
-    """The tables and the ledger are there, or are made; raises `StreamError` where the database is not to be had."""
-    try:
-        with connect(settings.database_url, "promo stream, start") as connection:
-            if ddl_is_applied(connection):
-                return
-        apply_ddl(settings.database_url)
-    except psycopg.OperationalError as error:
-        raise StreamError(f"Postgres gave no connection: {first_line(error)}") from None
-    except psycopg.Error as error:
-        raise StreamError(f"Postgres refused the stream's tables: {first_line(error)}") from None
+def _failed(settings: Settings, error: BaseException) -> StreamError:
+    if refusal_in(error):
+        check_topics(settings)  # Java's clients say that a topic was refused, and not which: this does
+    return StreamError(f"the stream failed: {first_line(error)}")

@@ -4,6 +4,7 @@ Runs in the executors, one task per Kafka partition. Running it again for the sa
 knows a campaign by its key, and the dead-letter topic's transaction carries the input offset that it reaches.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -13,11 +14,20 @@ from confluent_kafka import TopicPartition
 from psycopg import sql
 
 from promo_assets.stream.ledger import fenced
-from promo_assets.stream.messages import FIELDS, RejectedMessage, parse_campaign
-from promo_assets.stream.writer import TransactionalProducer, Turn, database
+from promo_assets.stream.messages import FIELDS, REJECTIONS_SHOWN, RejectedMessage, Rejection, parse_campaign
+from promo_assets.stream.writer import TransactionalProducer, Turn, database, dead_letters_writer
 
-TAKEN_IN = pa.schema([("messages", pa.int64()), ("rejected", pa.int64()), ("last_message_at", pa.int64())])
-TAKEN_IN_DDL = "messages long, rejected long, last_message_at long"
+_REJECTION = [("reason", pa.string()), ("source_partition", pa.int32()), ("source_offset", pa.int64()), ("source_at", pa.int64())]
+TAKEN_IN = pa.schema(
+    [
+        ("messages", pa.int64()),
+        ("rejected", pa.int64()),
+        ("last_message_at", pa.int64()),
+        ("latest_rejections", pa.list_(pa.struct(_REJECTION))),
+    ]
+)
+TAKEN_IN_DDL = """messages long, rejected long, last_message_at long,
+    latest_rejections array<struct<reason: string, source_partition: int, source_offset: long, source_at: long>>"""
 
 _COLUMNS = (
     "campaign_key",
@@ -53,6 +63,7 @@ def take_in(turn: Turn, batch_id: int) -> Callable[[Iterator[pa.RecordBatch]], I
 
     def take_in_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         messages = rejected = last_message_at = 0
+        latest: deque[Rejection] = deque(maxlen=REJECTIONS_SHOWN)
         with ExitStack() as at_end, database(turn.database_url) as connection:
             dead_letters = _DeadLetters(turn, at_end)
             for batch in batches:
@@ -64,6 +75,7 @@ def take_in(turn: Turn, batch_id: int) -> Callable[[Iterator[pa.RecordBatch]], I
                         campaign = parse_campaign(row["value"])
                     except RejectedMessage as reason:
                         rejected += 1
+                        latest.append(Rejection(str(reason), row["partition"], row["offset"], row["source_at"]))
                         dead_letters.add(row, str(reason))
                         continue
                     state = campaign.state_at(row["triggered_at"])
@@ -71,7 +83,8 @@ def take_in(turn: Turn, batch_id: int) -> Callable[[Iterator[pa.RecordBatch]], I
                     source = (row["source_at"], row["partition"], row["offset"])
                     register.append((campaign.key, *campaign, turn.query_id, batch_id, *source, state, trigger))
                 _register(connection, turn.epoch, register)
-        yield pa.RecordBatch.from_pydict({"messages": [messages], "rejected": [rejected], "last_message_at": [last_message_at]}, TAKEN_IN)
+        counted = {"messages": messages, "rejected": rejected, "last_message_at": last_message_at}
+        yield pa.RecordBatch.from_pylist([counted | {"latest_rejections": [each._asdict() for each in latest]}], TAKEN_IN)
 
     return take_in_partition
 
@@ -108,7 +121,7 @@ class _DeadLetters:
 
     def _begin(self, partition: int) -> TransactionalProducer:
         topic, topic_id = self._turn.topic_in, self._turn.topic_in_id
-        self._producer = producer = TransactionalProducer(self._turn, f"dead-letters-{partition}")
+        self._producer = producer = TransactionalProducer(self._turn, dead_letters_writer(partition))
         known = producer.progress(topic, partition)
         if known.metadata == topic_id:  # else it speaks of a former topic of that name
             self._published = max(known.offset, 0)

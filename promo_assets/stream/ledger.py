@@ -19,7 +19,9 @@ from promo_assets.stream.writer import database
 UNIT_CAMPAIGNS = 2_000
 UNIT_TEXT_BYTES = 16_000_000
 
+LEDGER_VERSION = 2
 _DDL_LOCK = 7_210_113_001
+_DDL_WAITS = "30s"  # for others' transactions; whoever comes meanwhile waits behind it
 _UNIT = sql.SQL("unit_id, topic, lanes, attempt, frozen_at IS NOT NULL AS frozen")
 _UNFINISHED_UNIT = sql.SQL("SELECT {} FROM promo_ledger.units WHERE finished_at IS NULL").format(_UNIT)
 _START_OVER = sql.SQL("UPDATE promo_ledger.units SET lanes = %s, topic = %s, attempt = attempt + 1 WHERE unit_id = %s RETURNING {}").format(
@@ -41,21 +43,54 @@ unit AS (INSERT INTO promo_ledger.units (topic, lanes, campaigns)
 members AS (UPDATE promo_ledger.campaigns c SET unit_id = unit.unit_id, unit_position = chosen.position, state = 'taken'
     FROM chosen, unit WHERE c.campaign_key = chosen.campaign_key)
 SELECT unit_id, topic, lanes, attempt, false AS frozen FROM unit"""
-_APPLIED = "SELECT to_regclass('promo_ledger.open_unit_followers') IS NOT NULL"
+# Of the catalogue, which everybody may read: a role without rights in the schema learns that the tables are there.
+_APPLIED = """SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'promo_ledger' AND c.relname = 'open_unit_followers')"""
+_VERSION = "SELECT coalesce((to_jsonb(stream) ->> 'version')::int4, 1) FROM promo_ledger.stream"  # version 1 has no such column
+
+
+class LedgerError(Exception):
+    """The ledger is not one that this release can work with; the message says why in one line."""
 
 
 def apply_ddl(database_url: str) -> None:
-    """Make the tables, indexes and the ledger's schema where they are missing; what is there, is kept as it is."""
+    """Make the tables, indexes and the ledger's schema where they are missing, and an older ledger this release's; rows are kept.
+
+    Raises `LedgerError` where a newer release has been here; then nothing is touched.
+    """
     ddl = resources.files("promo_assets.stream").joinpath("schema.sql").read_text()
     with psycopg.connect(database_url) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_DDL_LOCK,))
+        ledger_version(connection)
         connection.execute("SET LOCAL client_min_messages = warning")  # "already exists, skipping" is what is wanted
+        connection.execute("SELECT set_config('lock_timeout', %s, true)", (_DDL_WAITS,))
         connection.execute(ddl.encode())
 
 
-def ddl_is_applied(connection: psycopg.Connection) -> bool:
-    row = connection.execute(_APPLIED).fetchone()
-    return bool(row and row[0])
+def ledger_version(connection: psycopg.Connection) -> int:
+    """Which shape the ledger's tables have, 0 where there are none; raises `LedgerError` for one that this release does not know."""
+    there = connection.execute(_APPLIED).fetchone()
+    row = connection.execute(_VERSION).fetchone() if there and there[0] else None
+    version = row[0] if row else 0
+    if version > LEDGER_VERSION:
+        raise LedgerError(f"the ledger is of version {version}, this release knows {LEDGER_VERSION}: install the newer release")
+    return version
+
+
+def check_ledger(connection: psycopg.Connection) -> None:
+    """Raises `LedgerError` unless the ledger is there in this release's version."""
+    version = ledger_version(connection)
+    if version < LEDGER_VERSION:
+        has = f"the ledger is of version {version}, this release needs {LEDGER_VERSION}" if version else "the ledger is missing"
+        raise LedgerError(f"{has}: run `promo-assets ledger apply` as the owner of the tables")
+
+
+def count_waiting(connection: psycopg.Connection) -> tuple[int, int | None]:
+    """How many campaigns wait for their start, and the unix time of the next start."""
+    row = connection.execute(
+        "SELECT count(*), min(adv_campaign_datetime_start) FROM promo_ledger.campaigns WHERE state = 'waiting'"
+    ).fetchone()
+    return row or (0, None)
 
 
 @dataclass(frozen=True)
@@ -122,10 +157,7 @@ class Ledger:
     def waiting(self) -> tuple[int, int | None]:
         """How many campaigns wait for their start, and the unix time of the next start."""
         with database(self._database_url) as connection:
-            row = connection.execute(
-                "SELECT count(*), min(adv_campaign_datetime_start) FROM promo_ledger.campaigns WHERE state = 'waiting'"
-            ).fetchone()
-        return row or (0, None)
+            return count_waiting(connection)
 
     def open_unit(self, topic: str, lanes: int) -> Unit | None:
         """The unfinished unit, or a new one of the oldest due campaigns; None where nothing is due."""

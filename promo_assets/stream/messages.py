@@ -11,6 +11,16 @@ from typing import NamedTuple, NoReturn
 
 LATEST_TIME = 253_402_300_799  # 9999-12-31T23:59:59Z
 EARLIEST_TIME = -(2**63)  # what a long holds
+REJECTIONS_SHOWN = 5
+
+
+class Rejection(NamedTuple):
+    """A message that became a dead letter, and why; `source_at` is when Kafka got it, unix milliseconds."""
+
+    reason: str
+    source_partition: int
+    source_offset: int
+    source_at: int
 
 
 class RejectedMessage(ValueError):

@@ -23,7 +23,9 @@ from promo_assets.stream.delivery import DELIVERED_DDL, deliver_audience, freeze
 from promo_assets.stream.figures import Figures
 from promo_assets.stream.intake import TAKEN_IN_DDL, take_in
 from promo_assets.stream.ledger import Ledger, TakenOver, Unit
-from promo_assets.stream.sources import read_messages, read_open_unit_followers
+from promo_assets.stream.messages import Rejection
+from promo_assets.stream.refusals import refusal_in
+from promo_assets.stream.sources import read_messages, read_open_unit_followers, remove_checkpoint
 from promo_assets.stream.writer import Turn
 
 RETRY_FOR_S = 120
@@ -47,6 +49,7 @@ class PromoStream:
         self._followers: dict[int, DataFrame] = {}
         self._one_at_a_time = threading.Lock()
         self.figures = Figures()
+        self.start_at: dict[int, int] | None = None
         self.failure: Exception | None = None
         self._spark.conf.set("spark.sql.adaptive.enabled", "false")  # no shuffles to adapt
         # Each batch's literals are new, so generated code would be compiled anew: a fifth of the JVM's time, for nothing.
@@ -58,9 +61,13 @@ class PromoStream:
 
     def start(self, checkpoint: str, until_caught_up: bool) -> StreamingQuery:
         """Start reading; with `until_caught_up` the query ends by itself behind the last message that is there now."""
-        writer = read_messages(self._spark, self._settings).writeStream.foreachBatch(self.handle_batch)
+        writer = read_messages(self._spark, self._settings, self.start_at).writeStream.foreachBatch(self.handle_batch)
         writer = writer.queryName("promo_stream").option("checkpointLocation", checkpoint)
         return (writer.trigger(availableNow=True) if until_caught_up else writer.trigger(processingTime=POLL)).start()
+
+    def forget(self, checkpoint: str) -> None:
+        """The next start with this checkpoint is its first."""
+        remove_checkpoint(self._spark, checkpoint)
 
     def handle_batch(self, messages: DataFrame, batch_id: int) -> None:
         """One micro-batch: its messages go into the register or to the dead letters, then all that is due is delivered."""
@@ -74,7 +81,11 @@ class PromoStream:
             batch = self._ledger.finish_batch(
                 query_id, batch_id, sum(row["messages"] for row in taken_in), sum(row["rejected"] for row in taken_in)
             )
-            self.figures.count_batch(batch, last_message_at=max((row["last_message_at"] for row in taken_in), default=0))
+            self.figures.count_batch(
+                batch,
+                last_message_at=max((row["last_message_at"] for row in taken_in), default=0),
+                rejections=[Rejection(*each) for row in taken_in for each in row["latest_rejections"]],
+            )
             self._deliver_due()
 
         try:
@@ -122,7 +133,8 @@ class PromoStream:
         return sum(row["pairs"] for row in pairs.collect())
 
     def _persist(self, step: Callable[[], None]) -> None:
-        """Do a step, again where it failed: each can be begun anew at any time. Gives up after two minutes, on stop, or when taken over."""
+        """Do a step, again where it failed: each can be begun anew at any time. Gives up after two minutes, on stop, when
+        taken over, or when a right is missing."""
 
         def note(attempt: RetryCallState) -> None:
             error = attempt.outcome.exception() if attempt.outcome else None
@@ -130,7 +142,9 @@ class PromoStream:
             log.warning("a step failed and is done again: %s", self.figures.last_error)
 
         worth_it = retry_if_exception(
-            lambda error: isinstance(error, Exception) and not isinstance(error, TakenOver) and not self._stop.is_set()
+            lambda error: (
+                isinstance(error, Exception) and not isinstance(error, TakenOver) and not refusal_in(error) and not self._stop.is_set()
+            )
         )
         for attempt in Retrying(
             retry=worth_it,
@@ -146,8 +160,10 @@ class PromoStream:
 
 def first_line(error: BaseException | None) -> str:
     """What an error says, in one line, without the stacks that Spark puts around it."""
+    if refusal := refusal_in(error):
+        return refusal
     lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(PY4J)]
     if any("Traceback (most recent call last)" in line for line in lines):
-        # A Python worker's error comes with its traceback; its last line that is not indented names it.
-        lines = [line for line in lines if re.match(r"[A-Za-z_][\w.]*: ", line)][-1:] or lines
+        # A Python worker's error comes with its traceback; its last line that is not indented names it, but for what Postgres adds.
+        lines = [line for line in lines if re.match(r"(?!DETAIL|CONTEXT|HINT)[A-Za-z_][\w.]*: ", line)][-1:] or lines
     return (lines or [type(error).__name__])[0].strip().removeprefix(": ")[:300]

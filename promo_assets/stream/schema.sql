@@ -23,18 +23,20 @@ CREATE INDEX IF NOT EXISTS subscribers_restaurants_followers_long ON subscribers
 -- Not named like a likely role: a schema named like the role comes first on its search path, and would shadow the tables above.
 CREATE SCHEMA IF NOT EXISTS promo_ledger;
 
--- One row: which ledger this is (random, so that a rebuilt database is another one) and whose turn it is to write.
+-- One row: which ledger this is (random, so that a rebuilt database is another one), whose turn it is to write, and its version.
 CREATE TABLE IF NOT EXISTS promo_ledger.stream (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     ledger_id uuid NOT NULL DEFAULT gen_random_uuid(),
     epoch int8 NOT NULL DEFAULT 0,
-    holder text);
+    holder text,
+    version int4 NOT NULL DEFAULT 2);
 INSERT INTO promo_ledger.stream DEFAULT VALUES ON CONFLICT DO NOTHING;
 
--- One row: the running stream's sign of life, apart from promo_ledger.stream because writers hold a share lock on that.
+-- One row: the running stream's sign of life and figures, apart from promo_ledger.stream because writers hold a share lock on that.
+-- read_offsets outlives a run: {"topic_id": ..., "offsets": {partition: offset}}, all below has been taken in.
 CREATE TABLE IF NOT EXISTS promo_ledger.heartbeat (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    holder text, started_at timestamptz, beat_at timestamptz, last_error text);
+    holder text, started_at timestamptz, beat_at timestamptz, last_error text, figures jsonb, read_offsets jsonb);
 INSERT INTO promo_ledger.heartbeat DEFAULT VALUES ON CONFLICT DO NOTHING;
 
 -- A row: a micro-batch of Spark's whose messages have all been taken in.
@@ -42,17 +44,23 @@ CREATE TABLE IF NOT EXISTS promo_ledger.batches (
     query_id uuid, batch_id int8, finished_at timestamptz NOT NULL DEFAULT now(),
     messages int8 NOT NULL, rejected int8 NOT NULL, repeated int8 NOT NULL, expired int8 NOT NULL, waiting int8 NOT NULL, due int8 NOT NULL,
     PRIMARY KEY (query_id, batch_id));
+CREATE INDEX IF NOT EXISTS batches_finished ON promo_ledger.batches (finished_at, query_id, batch_id);
+-- No query's: the batch of campaigns that are cleaned. They must have one that stays, because without it they count as undecided.
+INSERT INTO promo_ledger.batches (query_id, batch_id, messages, rejected, repeated, expired, waiting, due)
+    VALUES ('00000000-0000-0000-0000-000000000000', 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING;
 
 -- A row: a unit of delivery, some due campaigns whose audience is frozen together; at most one is unfinished.
+-- attempt: which attempt at freezing it this is; what tasks of a former one note, does not count.
 CREATE TABLE IF NOT EXISTS promo_ledger.units (
     unit_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), opened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    topic text NOT NULL, lanes int4 NOT NULL, frozen_at timestamptz, campaigns int4 NOT NULL, pairs int8, finished_at timestamptz);
--- Which attempt at freezing it this is: what tasks of a former attempt note, does not count.
-ALTER TABLE promo_ledger.units ADD COLUMN IF NOT EXISTS attempt int4 NOT NULL DEFAULT 0;
+    topic text NOT NULL, lanes int4 NOT NULL, frozen_at timestamptz, campaigns int4 NOT NULL, pairs int8, finished_at timestamptz,
+    attempt int4 NOT NULL DEFAULT 0);
 CREATE UNIQUE INDEX IF NOT EXISTS units_one_open ON promo_ledger.units ((true)) WHERE finished_at IS NULL;
+CREATE INDEX IF NOT EXISTS units_finished ON promo_ledger.units (finished_at, unit_id) WHERE finished_at IS NOT NULL;
 
 -- A row: the first valid message of a (restaurant_id, adv_campaign_id, datetime_created), kept for good: repeats are known by it.
--- waiting for its start -> due -> taken into a unit of delivery, or expired.
+-- waiting for its start -> due -> taken into a unit of delivery; or expired, or cancelled while it waited. Long after its end it is
+-- cleaned: its key and state stay, its texts, batch and unit go.
 -- The key is a digest because ids may be longer than an index entry; none of this schema's keys comes from a sequence.
 CREATE TABLE IF NOT EXISTS promo_ledger.campaigns (
     campaign_key bytea PRIMARY KEY,
@@ -61,7 +69,7 @@ CREATE TABLE IF NOT EXISTS promo_ledger.campaigns (
     adv_campaign_datetime_start int8 NOT NULL, adv_campaign_datetime_end int8 NOT NULL, datetime_created int8 NOT NULL,
     query_id uuid NOT NULL, batch_id int8 NOT NULL,
     source_at int8 NOT NULL, source_partition int4 NOT NULL, source_offset int8 NOT NULL,
-    state text NOT NULL CHECK (state IN ('waiting', 'due', 'expired', 'taken')),
+    state text NOT NULL CHECK (state IN ('waiting', 'due', 'expired', 'taken', 'cancelled')),
     trigger_datetime_created int4,
     unit_id uuid REFERENCES promo_ledger.units, unit_position int4,
     CHECK (state NOT IN ('due', 'taken') OR trigger_datetime_created IS NOT NULL));
@@ -69,6 +77,8 @@ CREATE INDEX IF NOT EXISTS campaigns_waiting ON promo_ledger.campaigns (adv_camp
 CREATE INDEX IF NOT EXISTS campaigns_due ON promo_ledger.campaigns (source_at, source_partition, source_offset) WHERE state = 'due';
 CREATE INDEX IF NOT EXISTS campaigns_of_batch ON promo_ledger.campaigns (query_id, batch_id);
 CREATE INDEX IF NOT EXISTS campaigns_of_unit ON promo_ledger.campaigns (unit_id) WHERE unit_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS campaigns_to_clean ON promo_ledger.campaigns (adv_campaign_datetime_end)
+    WHERE state IN ('expired', 'taken', 'cancelled') AND query_id <> '00000000-0000-0000-0000-000000000000';
 
 -- A row: some of an unfinished unit's pairs, as [[unit_position, [client_id, ...]], ...].
 CREATE TABLE IF NOT EXISTS promo_ledger.audience (
@@ -88,3 +98,15 @@ CROSS JOIN LATERAL (
     SELECT DISTINCT s.client_id::text FROM subscribers_restaurants s
     WHERE md5(s.restaurant_id) = md5(r.restaurant_id) AND s.restaurant_id = r.restaurant_id
       AND octet_length(s.restaurant_id) + octet_length(s.client_id) > 2000) f;
+
+-- A ledger of version 1, which had no number, becomes 2. Only what an older ledger lacks stands here, and the release before
+-- must be able to go on with it.
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'promo_ledger.stream'::regclass AND attname = 'version') THEN
+        ALTER TABLE promo_ledger.campaigns DROP CONSTRAINT campaigns_state_check,
+            ADD CONSTRAINT campaigns_state_check CHECK (state IN ('waiting', 'due', 'expired', 'taken', 'cancelled'));
+        ALTER TABLE promo_ledger.heartbeat ADD COLUMN figures jsonb, ADD COLUMN read_offsets jsonb;
+        ALTER TABLE promo_ledger.units ADD COLUMN IF NOT EXISTS attempt int4 NOT NULL DEFAULT 0;
+        ALTER TABLE promo_ledger.stream ADD COLUMN version int4 NOT NULL DEFAULT 2;
+    END IF;
+END $$;

@@ -16,7 +16,7 @@ from dagster import DagsterRunStatus as Status
 
 from promo_assets.settings import Settings
 from promo_assets.stream.assets import promo_stream
-from promo_assets.stream.ledger import ddl_is_applied
+from promo_assets.stream.ledger import LedgerError, ledger_version
 from promo_assets.stream.query import first_line
 from promo_assets.stream.topics import check_topics
 from promo_assets.stream.turn import Heartbeat, StreamError, read_heartbeat
@@ -148,6 +148,8 @@ def promo_stream_keeper(context: dg.SensorEvaluationContext, settings: dg.Resour
     except psycopg.Error as error:
         # Without Postgres nothing can be judged, and nothing started now would live.
         return dg.SensorResult(skip_reason=f"waits for Postgres: {first_line(error)}", cursor=_remember(None))
+    except LedgerError as problem:
+        return dg.SensorResult(skip_reason=str(problem), cursor=_remember(None))
     decision = decide(_runs(context.instance), heartbeat, _remembered(context.cursor), time.time())
     for run_id, why in decision.dead:
         _report_ended(context.instance, run_id, why)
@@ -174,7 +176,7 @@ def _remembered(cursor: str | None) -> Missing | None:
 
 def _look(settings: Settings) -> Heartbeat:
     with connect(settings.database_url, "promo stream, keeper") as connection:
-        if not ddl_is_applied(connection):
+        if not ledger_version(connection):
             return Heartbeat(None, None, None, None, locked=False)  # the first run makes the tables
         return read_heartbeat(connection)
 

@@ -1,15 +1,31 @@
 """Edge: what the stream must know of its Kafka topics before it starts, and how far behind it is."""
 
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
-from confluent_kafka import KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, OffsetSpec, ResourceType
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import (
+    AclOperation,
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+    TopicDescription,
+)
 
 from promo_assets.settings import Settings
+from promo_assets.stream.refusals import kafka_refusal
 from promo_assets.stream.turn import StreamError
 
-ANSWER_S = 15
+ANSWER_S = 10
+LOOK_S = 0.05
+# A fatal error is written to standard error whatever the log level, but for a logger of one's own.
+_NOWHERE = logging.Logger("nowhere", logging.CRITICAL + 1)
 # A dead letter is its message plus headers, a notification its campaign plus a client: their topics must take a little more.
 ROOM_BYTES = 64 * 1024
 _SIZE = "max.message.bytes"
@@ -23,31 +39,71 @@ class Topics:
     out_partitions: int
 
 
-def quiet_client(settings: Settings) -> dict[str, str | int | float | bool]:
+def quiet_client(settings: Settings) -> dict[str, Any]:
     """Connection settings of a client whose failures we report ourselves."""
-    return {**settings.kafka_client(), "log_level": 0}
+    return {**settings.kafka_client(), "log_level": 0, "logger": _NOWHERE}
 
 
 def check_topics(settings: Settings) -> Topics:
-    """Ask Kafka for the three topics; raises `StreamError` where it, or one of them, is not to be had."""
-    admin = AdminClient(quiet_client(settings))
-    names = [settings.topic_in, settings.topic_out, settings.topic_dead_letters]
-    try:
-        described = admin.describe_topics(TopicCollection(names), request_timeout=ANSWER_S)
-        topics = {}
-        for name, future in described.items():
-            try:
-                topics[name] = future.result()
-            except KafkaException as error:
-                if error.args[0].name() == "UNKNOWN_TOPIC_OR_PART":
-                    raise StreamError(
-                        f"topic {name} does not exist on Kafka at {settings.bootstrap_servers}: create it, or run `promo-assets up`"
-                    ) from None
-                raise
-    except KafkaException as error:
-        raise StreamError(f"Kafka at {settings.bootstrap_servers} gave no answer: {error.args[0].str()}") from None
-    _make_room(admin, settings)
+    """Ask Kafka for the three topics and for the stream's rights; raises `StreamError` where something is not to be had."""
+    # What was published is noted as offsets of the output topic, and only a reader of a topic may note offsets of it.
+    both = (AclOperation.READ, AclOperation.WRITE)
+    needed = {settings.topic_in: both[:1], settings.topic_out: both, settings.topic_dead_letters: both[1:]}
+    topics = describe_topics(settings, needed)
+    _make_room(AdminClient(quiet_client(settings)), settings)
     return Topics(str(topics[settings.topic_in].topic_id), len(topics[settings.topic_out].partitions))
+
+
+def describe_topics(settings: Settings, needed: Mapping[str, Sequence[AclOperation]]) -> dict[str, TopicDescription]:
+    """The topics by name, each with what this user must be allowed to do with it; raises `StreamError` in one line."""
+    wanted = TopicCollection(list(needed))
+    answers: dict[str, Future[TopicDescription]] = ask(
+        quiet_client(settings),
+        lambda admin: admin.describe_topics(wanted, include_authorized_operations=True, request_timeout=ANSWER_S),
+    )
+    return {name: _described(settings, name, answer, needed[name]) for name, answer in answers.items()}
+
+
+def ask(conf: dict[str, Any], request: Callable[[AdminClient], dict[str, Future]]) -> dict[str, Future]:
+    """An admin request's answers, all there. Raises `StreamError` as soon as the login or the certificate is refused: the
+    client itself would go on trying."""
+    problems: list[KafkaError] = []
+    watched: dict[str, Any] = {**conf, "error_cb": problems.append}
+    admin = AdminClient(watched)
+    answers = request(admin)
+    while wait(answers.values(), timeout=0).not_done:
+        admin.poll(LOOK_S)
+        for problem in problems:
+            if line := kafka_refusal(problem, conf):
+                raise StreamError(line)
+    return answers
+
+
+def _described(settings: Settings, name: str, answer: Future[TopicDescription], needed: Sequence[AclOperation]) -> TopicDescription:
+    try:
+        topic = answer.result()
+    except KafkaException as error:
+        problem = error.args[0]
+        if problem.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            line = f"topic {name} does not exist on Kafka at {settings.bootstrap_servers}: create it, or run `promo-assets up`"
+        else:
+            line = _refusal(settings, name, problem, needed) or no_answer(settings, problem)
+        raise StreamError(line) from None
+    # Without an authorizer everything is allowed, and a broker that tells nothing of rights is asked by using them.
+    missing = [operation for operation in needed if operation not in (topic.authorized_operations or needed)]
+    if missing:
+        raise StreamError(_refusal(settings, name, KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), missing))
+    return topic
+
+
+def _refusal(settings: Settings, topic: str, problem: KafkaError, needed: Sequence[AclOperation]) -> str | None:
+    rights = " and ".join(operation.name for operation in needed)
+    return kafka_refusal(problem, settings.kafka_client(), topics=f"{rights} on topic {topic}")
+
+
+def no_answer(settings: Settings, problem: KafkaError) -> str:
+    hint = ": does it run? `promo-assets up` starts the local one" if settings.local_kafka else ""
+    return f"Kafka at {settings.bootstrap_servers} gave no answer ({problem.str()}){hint}"
 
 
 def _make_room(admin: AdminClient, settings: Settings) -> None:
@@ -68,10 +124,23 @@ def _make_room(admin: AdminClient, settings: Settings) -> None:
         pass  # a message too large for its topic then fails by name when it comes
 
 
-def end_offsets(settings: Settings) -> dict[int, int]:
-    """The input topic's end offset by partition."""
+@dataclass(frozen=True)
+class InputOffsets:
+    """An offset in each of the input topic's partitions, and the topic's id."""
+
+    topic_id: str
+    offsets: dict[int, int]
+
+
+def input_offsets(settings: Settings, where: OffsetSpec | None = None, answer_s: float = ANSWER_S) -> InputOffsets:
+    """The input topic's end offsets, or those of another place (a time has offset -1 where no message is as late); `KafkaException`."""
     admin = AdminClient(quiet_client(settings))
-    partitions = admin.describe_topics(TopicCollection([settings.topic_in]))[settings.topic_in].result().partitions
-    latest = cast(OffsetSpec, OffsetSpec.latest())
-    wanted = {TopicPartition(settings.topic_in, partition.id): latest for partition in partitions}
-    return {found.partition: future.result().offset for found, future in admin.list_offsets(wanted, request_timeout=ANSWER_S).items()}
+    topic = admin.describe_topics(TopicCollection([settings.topic_in]), request_timeout=answer_s)[settings.topic_in].result()
+    wanted = {TopicPartition(settings.topic_in, each.id): where or cast(OffsetSpec, OffsetSpec.latest()) for each in topic.partitions}
+    found = admin.list_offsets(wanted, request_timeout=answer_s)
+    return InputOffsets(str(topic.topic_id), {at.partition: future.result().offset for at, future in found.items()})
+
+
+def count_behind(read: dict[str, int], ends: dict[int, int]) -> int:
+    """Offsets between where the stream has read to, by partition, and the topic's end."""
+    return sum(max(0, end - read.get(str(partition), 0)) for partition, end in ends.items())

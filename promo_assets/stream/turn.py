@@ -8,8 +8,10 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypedDict
 
 import psycopg
+from psycopg.types.json import Jsonb
 from tenacity import RetryError, retry, retry_if_result, stop_after_delay, wait_fixed
 
 from promo_assets.stream.ledger import TakenOver
@@ -35,6 +37,26 @@ class Heartbeat:
     locked: bool
 
 
+class ReadOffsets(TypedDict):
+    """Below these offsets, by partition, all of the input topic with that id has been taken in."""
+
+    topic_id: str
+    offsets: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a running stream lets others see: its figures (`Figures.shown`), and where it has read to."""
+
+    figures: dict[str, Any] | None = None
+    read_offsets: ReadOffsets | None = None
+
+
+def read_shown(connection: psycopg.Connection) -> Shown:
+    """Of the stream that runs, or ran last; the read offsets are the last that are known."""
+    return Shown(*connection.execute("SELECT figures, read_offsets FROM promo_ledger.heartbeat").fetchone() or ())
+
+
 def read_heartbeat(connection: psycopg.Connection) -> Heartbeat:
     row = connection.execute(
         """SELECT holder, started_at, beat_at, last_error, EXISTS (SELECT FROM pg_locks
@@ -54,6 +76,7 @@ class Turn:
         self._connection = connect(database_url, "promo stream, turn")
         self._over = threading.Event()
         self.last_error: str | None = None
+        self.shown = Shown()
         self.lost: str | None = None
         try:
             if not self._lock(WAIT_S):
@@ -63,7 +86,7 @@ class Turn:
             ).fetchone()
             assert row, "promo_ledger.stream has its row"
             self.epoch, self.ledger_id = row
-            self._connection.execute("UPDATE promo_ledger.heartbeat SET started_at = clock_timestamp(), last_error = NULL")
+            self._connection.execute("UPDATE promo_ledger.heartbeat SET started_at = clock_timestamp(), last_error = NULL, figures = NULL")
             self._beat()
         except BaseException:
             self._connection.close()
@@ -82,8 +105,9 @@ class Turn:
 
     def _beat(self) -> None:
         self._connection.execute(
-            "UPDATE promo_ledger.heartbeat SET holder = %s, beat_at = clock_timestamp(), last_error = coalesce(%s, last_error)",
-            (self._holder, self.last_error),
+            """UPDATE promo_ledger.heartbeat SET holder = %s, beat_at = clock_timestamp(), last_error = coalesce(%s, last_error),
+                figures = coalesce(%s, figures), read_offsets = coalesce(%s, read_offsets)""",
+            (self._holder, self.last_error, *(Jsonb(each) if each else None for each in (self.shown.figures, self.shown.read_offsets))),
         )
 
     def keep(self) -> None:
@@ -109,6 +133,9 @@ class Turn:
 
     def release(self) -> None:
         self._over.set()
+        with contextlib.suppress(psycopg.Error):
+            if not self.lost:
+                self._beat()  # the last figures
         with contextlib.suppress(psycopg.Error):
             self._connection.close()
 

@@ -10,9 +10,15 @@ from dataclasses import dataclass, field
 
 import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import InsufficientPrivilege
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
+from promo_assets.stream.refusals import Refused, kafka_refusal, postgres_refusal
+
 KAFKA_TIMEOUT_S = 60
+PROGRESS_TIMEOUT_S = 5
+CONNECT_TIMEOUT_S = 10
 # A producer that dies with its transaction open blocks read_committed readers until its successor comes, or for this long.
 TRANSACTION_TIMEOUT_MS = 600_000
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # the broker's limit decides, not the client's
@@ -43,31 +49,36 @@ _kept = threading.local()
 
 @contextlib.contextmanager
 def database(url: str) -> Iterator[psycopg.Connection]:
-    """This thread's connection (autocommit: use `fenced`), thrown away after any error."""
+    """This thread's connection (autocommit: use `fenced`), thrown away after any error; a missing right is told as `Refused`."""
     connections: dict[str, psycopg.Connection] = _kept.__dict__
     connection = connections.get(url)
     if connection is None or connection.closed:
         connection = connections[url] = connect(url, "promo stream, writer")
     try:
         yield connection
-    except BaseException:
+    except BaseException as error:
+        role = "" if connection.closed else connection.info.user
         connections.pop(url, None)
         connection.close()
+        if isinstance(error, InsufficientPrivilege):
+            raise Refused(postgres_refusal(error, role)) from None
         raise
 
 
 def connect(url: str, application_name: str) -> psycopg.Connection:
     """A connection whose loss is noticed within seconds at both ends, so that a dead run's lock does not outlive it."""
+    of_url = conninfo_to_dict(url)
     server_side = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
     return psycopg.connect(
         url,
         application_name=application_name,
         autocommit=True,
-        connect_timeout=10,
-        options=server_side,
+        connect_timeout=of_url.get("connect_timeout", CONNECT_TIMEOUT_S),
+        options=f"{of_url.get('options', '')} {server_side}".strip(),
         keepalives_idle=5,
         keepalives_interval=5,
         keepalives_count=3,
+        tcp_user_timeout=20_000,  # keep-alives do not look after what was sent and never acknowledged
     )
 
 
@@ -87,11 +98,14 @@ class TransactionalProducer:
     """
 
     def __init__(self, turn: Turn, name: str):
+        self._turn = turn
+        self._transactional_id = f"promo-{turn.ledger_id}-{name}"
+        self._topics: set[str] = set()
         self._progress_reader = _progress_reader(turn)
         self._producer = Producer(
             turn.kafka_client
             | {
-                "transactional.id": f"promo-{turn.ledger_id}-{name}",
+                "transactional.id": self._transactional_id,
                 "transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
                 "message.max.bytes": str(MAX_MESSAGE_BYTES),
                 "queue.buffering.max.kbytes": str(PRODUCER_QUEUE_KIB),
@@ -105,36 +119,57 @@ class TransactionalProducer:
         # answer is the bootstrap address's, the second comes over a connection that stays: 20 ms instead.
         for _ in range(2):
             self._producer.list_topics(turn.topic_in, KAFKA_TIMEOUT_S)
-        self._producer.init_transactions(KAFKA_TIMEOUT_S)
+        with self._refusals_told(turn.topic_in):
+            self._producer.init_transactions(KAFKA_TIMEOUT_S)
 
     @retry(
-        retry=retry_if_exception(lambda error: isinstance(error, KafkaException) and _is_passing(error.args[0])),
+        retry=retry_if_exception(lambda error: isinstance(error, KafkaException) and is_passing(error.args[0])),
         wait=wait_fixed(0.1),
         stop=stop_after_delay(KAFKA_TIMEOUT_S),
         reraise=True,
     )
     def progress(self, topic: str, partition: int) -> TopicPartition:
         """The progress last committed; offset below 0 where there is none."""
-        return self._progress_reader.committed([TopicPartition(topic, partition)], KAFKA_TIMEOUT_S)[0]
+        with self._refusals_told(topic):
+            return committed(self._progress_reader, [TopicPartition(topic, partition)])[0]
 
     @contextlib.contextmanager
     def transaction(self, progress: TopicPartition) -> Iterator[None]:
         """Publish what is produced in it together with `progress`, all or nothing."""
-        self._producer.begin_transaction()
-        try:
-            yield
-            self._producer.flush()
-            self._producer.send_offsets_to_transaction([progress], self._progress_reader.consumer_group_metadata(), KAFKA_TIMEOUT_S)
-            self.commit()
-        except BaseException:
-            with contextlib.suppress(KafkaException):
-                self._producer.abort_transaction(5)
-            raise
+        with self._refusals_told(progress.topic):
+            self._producer.begin_transaction()
+            try:
+                yield
+                self._producer.flush()
+                self._producer.send_offsets_to_transaction([progress], self._progress_reader.consumer_group_metadata(), KAFKA_TIMEOUT_S)
+                self.commit()
+            except BaseException:
+                with contextlib.suppress(KafkaException):
+                    self._producer.abort_transaction(5)
+                raise
 
     def commit(self) -> None:
         self._producer.commit_transaction(KAFKA_TIMEOUT_S)
 
+    @contextlib.contextmanager
+    def _refusals_told(self, topic_of_progress: str) -> Iterator[None]:
+        try:
+            yield
+        except KafkaException as error:
+            rights = [f"READ on topic {topic_of_progress}", *(f"WRITE on topic {topic}" for topic in sorted(self._topics))]
+            line = kafka_refusal(
+                error.args[0],
+                self._turn.kafka_client,
+                topics=" or ".join(rights),
+                group=self._turn.group,
+                transactional_id=self._transactional_id,
+            )
+            if line:
+                raise Refused(line) from None
+            raise
+
     def produce(self, topic: str, key: bytes | None, value: bytes | None, headers: dict[str, str | bytes | None]) -> None:
+        self._topics.add(topic)
         while True:
             try:
                 self._producer.produce(topic, value=value, key=key, headers=headers)
@@ -143,6 +178,38 @@ class TransactionalProducer:
                 self._producer.poll(0.1)
 
 
-def _is_passing(error: KafkaError) -> bool:
+def rehearse(turn: Turn) -> None:
+    """Do once what executors' producers will do: a right that is missing is told now, not when the first campaign comes.
+
+    Done as the writer of this partition's progress: a transaction that it left open would keep the progress from being read.
+    """
+    try:
+        TransactionalProducer(turn, dead_letters_writer(0)).progress(turn.topic_in, 0)
+    finally:
+        if reader := _kept.__dict__.pop(turn.group, None):
+            reader.close()
+
+
+def dead_letters_writer(partition: int) -> str:
+    """Name of the producer of the dead letters that come from this partition of the input topic."""
+    return f"dead-letters-{partition}"
+
+
+def committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+    """What the consumer's group has committed, offset below 0 where nothing; whatever is wrong is a `KafkaException`."""
+    try:
+        found = consumer.committed(partitions, PROGRESS_TIMEOUT_S)
+    except KafkaException:
+        # That the group is refused comes as an event, and is no more than a time-out here.
+        if (event := consumer.poll(0)) and (error := event.error()):
+            raise KafkaException(error) from None
+        raise
+    for each in found:
+        if each.error:
+            raise KafkaException(each.error)
+    return found
+
+
+def is_passing(error: KafkaError) -> bool:
     of_coordinator = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
-    return error.retriable() or error.code() in of_coordinator
+    return error.retriable() or error.code() in (*of_coordinator, KafkaError._TIMED_OUT)

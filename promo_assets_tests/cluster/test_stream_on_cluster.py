@@ -36,6 +36,7 @@ def test_executors_killed_at_every_point_of_a_delivery_of_100_000_pairs(on_stand
     assert [letter.value() for letter in on_standalone.dead_letters()] == [b"broken"]
 
 
+@pytest.mark.whole
 def test_the_number_of_lanes_follows_the_executors_and_a_unit_keeps_its_own(on_standalone: World) -> None:
     """Two cores first, and the driver is killed with a unit half delivered; then four, of which three lanes can be used."""
     world = on_standalone
@@ -81,6 +82,7 @@ def test_an_executor_killed_in_the_middle_of_100_000_pairs_on_yarn(on_yarn: Worl
     assert len(on_yarn.rows()) == RESTAURANTS * CLIENTS
 
 
+@pytest.mark.whole
 def test_no_room_on_the_cluster_is_told_while_the_stream_waits(on_standalone: World) -> None:
     world = on_standalone
     configure_spark(world, **{"spark.executor.memory": "64g"})

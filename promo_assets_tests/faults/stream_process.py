@@ -39,7 +39,7 @@ class StreamProcess:
 
     def end(self) -> None:
         """However it stands, nothing of it is left."""
-        kill_all([process for process in psutil.process_iter() if _session(process) == self.process.pid])
+        kill_all([process for process in psutil.process_iter() if session_of(process) == self.process.pid])
         self.process.wait(20)
 
     def tail(self) -> str:
@@ -55,7 +55,7 @@ def kill_all(processes: list[psutil.Process]) -> None:
     psutil.wait_procs(processes, 20)
 
 
-def _session(process: psutil.Process) -> int | None:
+def session_of(process: psutil.Process) -> int | None:
     try:
         return os.getsid(process.pid)
     except (ProcessLookupError, PermissionError):

@@ -22,7 +22,7 @@ from dagster import DagsterRunStatus as Status
 from promo_assets.settings import PROJECT_ROOT
 from promo_assets.stream.turn import read_heartbeat
 from promo_assets_tests.expectation import campaign, problems
-from promo_assets_tests.faults.stream_process import kill_all, wait_for
+from promo_assets_tests.faults.stream_process import kill_all, session_of, wait_for
 from promo_assets_tests.world import World
 
 TERMINATE = """mutation ($run: String!) { terminateRun(runId: $run) { __typename ... on PythonError { message } } }"""
@@ -57,7 +57,7 @@ class DagsterDev:
 
     def members(self) -> list[psutil.Process]:
         """All processes of it: the servers, the runs and their JVMs."""
-        return [process for process in psutil.process_iter() if _session(process.pid) == self.process.pid]
+        return [process for process in psutil.process_iter() if session_of(process) == self.process.pid]
 
     def kill_everything(self) -> None:
         """As if the machine had lost its power: nobody can note anything any more."""
@@ -103,13 +103,6 @@ class DagsterDev:
                 return answer.status == 200
         except (URLError, OSError):
             return False
-
-
-def _session(pid: int) -> int | None:
-    try:
-        return os.getsid(pid)
-    except (ProcessLookupError, PermissionError):
-        return None
 
 
 @pytest.fixture

@@ -132,6 +132,18 @@ def test_killed_at_every_point_nothing_is_lost_nothing_is_doubled(world: World, 
     assert load.problems() == []
 
 
+@pytest.mark.timeout(240)
+def test_a_transaction_that_the_dead_run_left_open_does_not_keep_the_next_from_starting(world: World) -> None:
+    world.send(b"broken", partition=0)
+    stream = StreamProcess.killed_at(world, "before the Kafka commit of dead letters")
+    try:
+        stream.wait_until_killed()
+    finally:
+        stream.end()
+    finish(world)
+    assert len(world.dead_letters()) == 1
+
+
 def test_control_without_the_ledgers_marks_the_same_comparison_finds_doubles(world: World) -> None:
     load = Load(world, seed=99)
     load.send_some(20)

@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dagster as dg
 import psycopg
 import pytest
 import tenacity
 from PIL import Image
+from psycopg import sql
 from pyspark.sql import SparkSession
 
 from promo_assets.definitions import build_definitions
@@ -21,18 +23,34 @@ from promo_assets.lake.feedback import SESSION, TABLE, FeedbackSource, read_feed
 from promo_assets.local.processes import free_port
 from promo_assets_tests.lake.test_runs import World as LakeWorld
 from promo_assets_tests.lake.test_runs import failure_of
+from promo_assets_tests.test_cli import run
 from promo_assets_tests.world import World, world
 
 __all__ = ["world"]
 JOB = "campaign_results"
+READER = "promo_lake_of_tests"
 DAYS = [date(2025, 5, 1) + timedelta(days=n) for n in range(3)]
 EMPTY = DAYS[1]
 VALUES = ", ".join(["%s"] * 11)
 
 
+@pytest.fixture(scope="module")
+def reader(services) -> Iterator[sql.Identifier]:
+    with psycopg.connect(services.postgres_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(READER), "r3ader"))
+        yield sql.Identifier(READER)
+        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(READER)))
+
+
 @pytest.fixture
-def lake(spark: SparkSession, world: World, tmp_path: Path) -> LakeWorld:
-    return LakeWorld(spark, tmp_path / "of-the-lake", postgres_url=world.postgres_url)
+def lake(spark: SparkSession, world: World, tmp_path: Path, reader: sql.Identifier) -> Iterator[LakeWorld]:
+    """It reads the feedback as a role that may do nothing else."""
+    done = run({"PROMO_POSTGRES_URL": world.postgres_url}, "ledger", "apply", "--feedback-reader", READER)
+    assert done.returncode == 0, done.stderr
+    parts = urlsplit(world.postgres_url)
+    url = parts._replace(netloc=f"{READER}:r3ader@{parts.netloc.rpartition('@')[2]}").geturl()
+    yield LakeWorld(spark, tmp_path / "of-the-lake", feedback_postgres_url=url)
+    world.execute(sql.SQL("DROP OWNED BY {}").format(reader))  # pyright: ignore[reportArgumentType]
 
 
 def noon(day: date) -> int:
@@ -149,7 +167,7 @@ def test_without_postgres_a_run_fails_in_one_line_and_leaves_what_is_there(
     assert lake.run(JOB, DAYS[0]).success
     files = lake.files()
     away = f"postgresql://promo:secret-word@127.0.0.1:{free_port()}/promo"
-    lake.definitions = build_definitions(LakeWorld.settings(tmp_path / "of-the-lake", postgres_url=away))
+    lake.definitions = build_definitions(LakeWorld.settings(tmp_path / "of-the-lake", feedback_postgres_url=away))
     result = lake.run(JOB, DAYS[0])
     assert not result.success
     message = failure_of(result)

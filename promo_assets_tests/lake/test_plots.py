@@ -1,10 +1,7 @@
 """The pictures and previews of the marts' pages."""
 
-import base64
-import html
 import io
 import math
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +10,6 @@ from datetime import date, datetime, timedelta
 from itertools import combinations
 
 import pytest
-from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.path import Path as Outline
@@ -315,60 +311,3 @@ def test_pairs_are_sorted_and_written_beside_their_bars() -> None:
 )
 def test_numbers_are_short(number: int, text: str) -> None:
     assert plots._short(number) == text
-
-
-def test_markdown_holds_the_picture_and_its_description() -> None:
-    (image,) = re.findall(r"<img [^>]*>", MarkdownIt().render(plots.markdown(b"\x89PNG\x00", "zones [of *Perth*]\n& \\ `all`")))
-    attributes = {name: html.unescape(value) for name, value in re.findall(r'(\w+)="([^"]*)"', image)}
-    assert base64.b64decode(attributes["src"].removeprefix("data:image/png;base64,")) == b"\x89PNG\x00"
-    assert attributes["alt"] == "zones [of *Perth*] & \\ `all`"
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (None, "<em>null</em>"),
-        ("null", "null"),
-        ("", ""),
-        ("a|b", "a|b"),
-        ("a\\|b\\", "a\\|b\\"),
-        ("two\nlines\r\n| three |", "two lines | three |"),
-        ("*a* _b_ `c` ~~d~~ [e](f)", "*a* _b_ `c` ~~d~~ [e](f)"),
-        ("<b>&amp;</b>", "&lt;b&gt;&amp;amp;&lt;/b&gt;"),
-        ("x" * 100, "x" * 79 + "…"),
-        (["Sydney", None, "Gold Coast"], "[Sydney, null, Gold Coast]"),
-        ([], "[]"),
-        (datetime(2022, 5, 31, 14, 3, 22), "2022-05-31 14:03:22"),
-        (date(2022, 5, 31), "2022-05-31"),
-        (HUGE, str(HUGE)),
-        (-33.8651, "-33.8651"),
-        (0.1 + 0.2, "0.3"),
-        (True, "True"),
-    ],
-)
-def test_a_cell_shows_its_value(value: object, shown: str) -> None:
-    assert _table(plots.preview(["before", "value", "after"], [(1, value, 2)])) == [["before", "value", "after"], ["1", shown, "2"]]
-
-
-def test_a_preview_has_at_most_ten_rows_and_numbers_at_the_right() -> None:
-    text = plots.preview(["user_id", "_city*"], [(n, None if n == 3 else f"c{n}") for n in range(50)])
-    assert text.splitlines()[:3] == ["| user_id | \\_city\\* |", "| ---: | --- |", "| 0 | c0 |"]
-    assert _table(text) == [["user_id", "_city*"]] + [[str(n), "<em>null</em>" if n == 3 else f"c{n}"] for n in range(10)]
-
-
-def test_a_preview_of_no_rows_says_so() -> None:
-    text = plots.preview(["user_id", "city"], [])
-    assert _table(text) == [["user_id", "city"]]
-    assert text.endswith("\n\n*no rows*")
-
-
-def test_a_row_of_another_length_is_refused() -> None:
-    with pytest.raises(ValueError):
-        plots.preview(["user_id", "city"], [(1,)])
-
-
-def _table(text: str) -> list[list[str]]:
-    """The cells as HTML, by a markdown reader other than ours."""
-    page = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text)
-    lines = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
-    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line, re.DOTALL) for line in lines]

@@ -1,0 +1,28 @@
+# One image for everything of ours: Dagster's webserver, daemon and code location, Spark's master and workers, HDFS's nodes.
+# So Spark's executors have the code and the packages of requirements.lock at the same paths as the driver.
+FROM python:3.11.14-slim-bookworm
+
+# procps and bash are what Spark's scripts call.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends openjdk-17-jre-headless procps \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --create-home promo \
+    && install -d -o promo -g promo /opt/promo /var/lib/promo /var/lib/hdfs /var/lib/spark
+
+USER promo
+WORKDIR /opt/promo
+ENV PATH=/opt/promo/.venv/bin:$PATH \
+    PIP_NO_CACHE_DIR=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    PROMO_HOME=/var/lib/promo \
+    SPARK_HOME=/opt/promo/.venv/lib/python3.11/site-packages/pyspark
+
+# What changes seldom comes first: packages and jars are fetched again only when their locks change.
+COPY --chown=promo requirements.lock requirements-java.lock pyproject.toml README.md ./
+COPY --chown=promo promo_assets/__init__.py promo_assets/
+COPY --chown=promo promo_assets/local promo_assets/local
+RUN python promo_assets/local/setup.py && python -m promo_assets.local.jars hdfs
+COPY --chown=promo promo_assets promo_assets
+COPY --chown=promo deploy deploy
+COPY --chown=promo workspace.yaml ./

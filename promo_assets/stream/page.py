@@ -1,0 +1,123 @@
+"""What a running stream shows on its assets' pages, so that one look tells whether promos reach people."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import psycopg
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy.exc import SQLAlchemyError
+
+from promo_assets import markdown
+from promo_assets.stream.host import Hosted
+from promo_assets.stream.query import first_line
+from promo_assets.stream.waiting import read_waiting, utc
+from promo_assets.stream.writer import connect
+
+# Dagster keeps what a page has shown for good: a run that is watched from its start sees it move, a long one tells by the minute.
+REPORT_S, STEADY_REPORT_S = 5, 60
+STEADY_FROM_S = 600
+WAITING_SHOWN = 10
+DELIVERED_TO = ("promo_notifications", "subscribers_feedback")
+DEAD_LETTERS = "promo_dead_letters"
+
+log = logging.getLogger(__name__)
+
+
+class Page:
+    """A hosted stream's state and figures, on its assets' pages: a materialization where something moved, else an observation.
+
+    Nothing here ends the stream: while Dagster's database is away, figures are not shown, and campaigns go out.
+    """
+
+    def __init__(self, context: dg.OpExecutionContext, host: Hosted):
+        self._context = context
+        self._host = host
+        self._running_since: float | None = None
+        self._shown_rejected = 0
+        self._moved_to = self._position()
+        self._shown_error: str | None = None
+        self._next = self._next_still = self._listens_at = time.monotonic()
+
+    def show_when_due(self) -> None:
+        if self._host.query and time.monotonic() >= self._listens_at:
+            self._running_since = self._running_since or time.time()
+            self._told(self._show_due)
+
+    def show_last(self) -> None:
+        """That it has ended, and why. Without the lag: asking a Kafka that is away would hold up the end."""
+        ended = f"failed: {first_line(self._host.error)}" if self._host.error else "stopped"
+        self._told(lambda: self._show(ended, None))
+
+    def _told(self, show: Callable[[], None]) -> None:
+        try:
+            show()
+        except (SQLAlchemyError, DagsterPostgresException) as error:
+            log.warning("the stream goes on, but Dagster's database cannot be told: %s", first_line(error))
+            self._listens_at = time.monotonic() + REPORT_S
+
+    def _show_due(self) -> None:
+        figures, now = self._host.figures, time.monotonic()
+        if figures.last_error != self._shown_error:
+            self._context.log.warning(f"a step is done again: {figures.last_error}" if figures.last_error else "it goes on")
+            self._shown_error = figures.last_error
+            self._next_still = now
+        if now >= self._next and (now >= self._next_still or self._position() != self._moved_to):
+            self._show("running", self._host.messages_behind())
+            steady = time.time() - (self._running_since or 0) > STEADY_FROM_S
+            self._next = now + (STEADY_REPORT_S if steady else REPORT_S)
+            self._next_still = now + STEADY_REPORT_S
+
+    def _position(self) -> tuple[int, ...]:
+        """What moves when a micro-batch is finished, part of a long one is delivered, or a campaign's waiting ends."""
+        return (self._host.figures.batches, self._host.figures.notifications, self._host.figures.waiting)
+
+    def _show(self, state: str, lag_messages: int | None) -> None:
+        figures, position = self._host.figures, self._position()
+        event = dg.AssetMaterialization if position != self._moved_to else dg.AssetObservation
+        shown: dict[str, Any] = {
+            "state": state,
+            **({"running_since": _timestamp(self._running_since)} if self._running_since else {}),
+            "heartbeat": _timestamp(time.time()),
+            "last_error": figures.last_error or "none",
+            **figures.sums,
+            **figures.gauges,
+            **({} if lag_messages is None else {"lag_messages": lag_messages}),
+            "waiting_campaigns": dg.MetadataValue.md(self._waiting_campaigns()),
+        }
+        rejections = self._rejections()
+        for name in DELIVERED_TO:
+            self._context.log_event(event(name, metadata=shown | rejections))
+        if figures.rejected != self._shown_rejected:
+            self._context.log_event(dg.AssetMaterialization(DEAD_LETTERS, metadata={"rejected": figures.rejected, **rejections}))
+        self._shown_rejected = figures.rejected
+        if lag_messages is not None:  # else shown again when Spark has told how far its first micro-batch read
+            self._moved_to = position
+
+    def _rejections(self) -> dict[str, dg.MarkdownMetadataValue]:
+        rows = [
+            (utc(each.source_at // 1000), each.reason, f"{each.source_partition}-{each.source_offset}")
+            for each in self._host.figures.latest_rejections
+        ]
+        return {"latest_rejections": dg.MetadataValue.md(markdown.table(["message came (UTC)", "reason", "partition-offset"], rows))}
+
+    def _waiting_campaigns(self) -> str:
+        """The next to start."""
+        if not self._host.figures.waiting:
+            return markdown.table(_WAITING, [])
+        try:
+            with connect(self._host.settings.database_url, "promo stream, page") as connection:
+                campaigns = list(read_waiting(connection, WAITING_SHOWN))
+        except psycopg.Error as error:
+            return markdown.escaped(f"not known, Postgres gave no answer: {first_line(error)}")
+        return markdown.table(_WAITING, [(utc(c.adv_campaign_datetime_start), c.restaurant_id, c.adv_campaign_id) for c in campaigns])
+
+
+def _timestamp(at: float) -> dg.TimestampMetadataValue:
+    return dg.MetadataValue.timestamp(datetime.fromtimestamp(at, UTC))
+
+
+_WAITING = ["starts (UTC)", "restaurant", "campaign"]

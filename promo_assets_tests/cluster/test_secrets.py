@@ -1,0 +1,263 @@
+"""Secrets are told to nobody: everything runs with marked ones, which are then looked for wherever anything is written or shown."""
+
+import contextlib
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urljoin, urlsplit
+from urllib.request import Request
+
+import psutil
+import psycopg
+import pytest
+from psycopg import sql
+
+from promo_assets.local import processes
+from promo_assets.settings import PROJECT_ROOT
+from promo_assets_tests.cluster.conftest import configure_spark
+from promo_assets_tests.cluster.spark_clusters import Standalone
+from promo_assets_tests.daemons import DIRECTLY
+from promo_assets_tests.expectation import campaign
+from promo_assets_tests.faults.stream_process import kill_all, session_of, wait_for
+from promo_assets_tests.secure_kafka import SecureKafka, documented_acls
+from promo_assets_tests.world import World, database
+
+MARK = "mark3dSecret"
+OF_KAFKA, OF_STREAM, OF_DAGSTER, WRONG = (f"{MARK}-{whose}" for whose in ("kafka", "stream", "dagster", "wrong"))
+TOPICS = ("promo_campaigns", "promo_notifications", "promo_dead_letters")
+NOW = int(time.time())
+DAY = "2022-05-02"
+PAGES_AT_MOST = 300
+LAUNCH = """mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) { ... on LaunchRunSuccess { run { runId } } } }"""
+STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
+
+
+@dataclass
+class Everything:
+    """What ran, and all that it said and showed meanwhile."""
+
+    world: World
+    dagster_url: str
+    spark_folder: Path
+    told: list[str] = field(default_factory=list)
+    shown: dict[str, str] = field(default_factory=dict)
+    command_lines: set[str] = field(default_factory=set)
+
+    def places_with_the_mark(self) -> list[str]:
+        """Everywhere that a secret can be read."""
+        found = [f"told: {text[:200]}" for text in self.told if MARK in text]
+        found += [f"shown: {url}" for url, page in self.shown.items() if MARK in page]
+        found += [f"process: {line[:200]}" for line in self.command_lines if MARK in line]
+        found += [f"file: {file}" for folder in (self.world.home, self.spark_folder) for file in _files_with(MARK.encode(), folder)]
+        for url in (self.dagster_url, self.world.postgres_url):
+            found += [f"table: {table}" for table in _tables_with(MARK, url)]
+        return found
+
+
+@pytest.fixture(scope="module")
+def everything(
+    services, standalone: Standalone, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Everything]:
+    acls = documented_acls()
+    kafka = SecureKafka(tmp_path_factory.mktemp("secret-kafka"), sorted({acl.principal.removeprefix("User:") for acl in acls}))
+    kafka.passwords["promo_stream"] = OF_KAFKA
+    name = f"w{uuid.uuid4().hex[:10]}"
+    with kafka, database(services.postgres_url, name) as url, database(services.postgres_url, f"{name}d") as dagster_url:
+        for done in kafka.admin.create_acls(acls).values():
+            done.result()
+        world = World(kafka.address, url, tmp_path_factory.mktemp("secrets"), *TOPICS, kafka_login=kafka.login())
+        world.create_topics(*TOPICS)
+        secret = tmp_path_factory.mktemp("given") / "kafka_password"
+        secret.write_text(f"{OF_KAFKA}\n")
+        with _role(url, f"{name}_stream", OF_STREAM) as stream, _role(dagster_url, f"{name}_dagster", OF_DAGSTER) as dagster:
+            _as_owner(world, "ledger", "apply", "--grant-to", f"{name}_stream")
+            world.extra_env |= kafka.environment("promo_stream") | standalone.env
+            del world.extra_env["PROMO_KAFKA_PASSWORD"]
+            world.extra_env |= {
+                "PROMO_KAFKA_PASSWORD_FILE": str(secret),
+                "PROMO_POSTGRES_URL": stream,
+                "PROMO_DAGSTER_POSTGRES_URL": dagster,
+                "PROMO_LAKE_ROOT": str(world.home / "lake"),
+                "SPARK_CONF_DIR": str(world.home / "spark-conf"),
+                "SPARK_LOCAL_IP": "127.0.0.1",
+            }
+            made = Everything(world, dagster_url, standalone.folder)
+            with _command_lines_seen(made):
+                _run_everything(made, lake=bool(pytestconfig.getoption("whole")))
+            yield made
+
+
+def _run_everything(made: Everything, lake: bool) -> None:
+    world, (ui, dagster_port) = made.world, (processes.free_port(), processes.free_port())
+    events = world.home / "spark-events"
+    events.mkdir()
+    configure_spark(
+        world,
+        **{"spark.ui.enabled": "true", "spark.ui.port": str(ui), "spark.cores.max": "2"},
+        **{"spark.eventLog.enabled": "true", "spark.eventLog.dir": events.as_uri(), "spark.eventLog.compress": "false"},
+    )
+    world.favour({(f"client-{number}", "r") for number in range(50)})
+    world.send(campaign("r", "promo", NOW - 100, NOW + 86_400), b"broken")
+    if lake:
+        _run(made, "lake", "sample", "--days", "1", "--last-day", DAY, "--events-per-day", "300")
+    with _dagster_dev(world, dagster_port) as url:
+        wait_for(lambda: len(world.messages()) == 50 and len(world.dead_letters()) == 1, "the stream's work", 180)
+        if lake:
+            _run_daily_lake(url)
+        made.shown |= _crawl(f"http://127.0.0.1:{ui}/", f"http://127.0.0.1:{ui}/api/v1/applications")
+        made.shown |= {"dagster": json.dumps(_ask(url, "{ instance { info } }"))}
+        for command in (["status"], ["status", "--json"], ["campaigns", "waiting"], ["ledger", "clean", "--dry-run"]):
+            _run(made, *command)
+    # What goes wrong is told, and not with what.
+    _run(made, "stream", "run", status=1, PROMO_KAFKA_PASSWORD_FILE="", PROMO_KAFKA_PASSWORD=WRONG)
+    wrong = world.env["PROMO_POSTGRES_URL"].replace(OF_STREAM, WRONG)
+    for command in (["stream", "run"], ["ledger", "apply"], ["status"], ["campaigns", "waiting"]):
+        _run(made, *command, status=0 if command == ["status"] else 1, PROMO_POSTGRES_URL=wrong)
+    _run(made, "status", status=2, PROMO_POSTGRES_URL=f"postgresql://user:{WRONG}@host:port/database")
+
+
+def test_no_secret_is_to_be_found_anywhere(everything: Everything) -> None:
+    assert sum("Spark" in page for page in everything.shown.values()) > 20, "the UI was read"
+    assert any("/environment" in url for url in everything.shown)
+    assert list((everything.world.home / "spark-events").iterdir()), "Spark's event log was written"
+    assert len(everything.command_lines) > 20
+    assert everything.places_with_the_mark() == []
+
+
+def test_control_the_search_finds_what_is_planted(everything: Everything) -> None:
+    world = everything.world
+    planted = world.home / "checkpoint" / "deep" / "down"
+    planted.mkdir(parents=True)
+    (planted / "note").write_bytes(b"\0\xff" + OF_KAFKA.encode())
+    for url in (everything.dagster_url, world.postgres_url):
+        with psycopg.connect(url) as connection:
+            connection.execute("CREATE TABLE planted AS SELECT %s AS note", (OF_STREAM,))
+    child = [sys.executable, "-c", "import sys; sys.stdin.read()", OF_DAGSTER]
+    with _command_lines_seen(everything), subprocess.Popen(child, stdin=subprocess.PIPE) as process:
+        wait_for(lambda: any(OF_DAGSTER in line for line in everything.command_lines), "the planted process")
+        process.communicate()
+    kinds = [place.partition(":")[0] for place in everything.places_with_the_mark()]
+    assert kinds == ["process", "file", "table", "table"]
+
+
+def _files_with(mark: bytes, folder: Path) -> Iterator[Path]:
+    for file in folder.rglob("*"):
+        if file.is_file() and file.suffix != ".jar" and mark in file.read_bytes():
+            yield file
+
+
+def _tables_with(mark: str, url: str) -> Iterator[str]:
+    with psycopg.connect(url) as connection:
+        tables = connection.execute(
+            "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema')"
+        ).fetchall()
+        for schema, table in tables:
+            query = sql.SQL("SELECT EXISTS (SELECT FROM {} AS t WHERE position(%s IN t::text) > 0)").format(sql.Identifier(schema, table))
+            if (row := connection.execute(query, (mark,)).fetchone()) and row[0]:
+                yield f"{schema}.{table}"
+
+
+def _crawl(*begin: str) -> dict[str, str]:
+    """Pages by address: these and what they link to at the same place; of the REST interface what each application says of itself."""
+    shown: dict[str, str] = {}
+    todo = [*begin]
+    while todo and len(shown) < PAGES_AT_MOST:
+        url = todo.pop(0).partition("#")[0]
+        if url in shown or urlsplit(url).netloc != urlsplit(begin[0]).netloc or "/kill" in url or "/static/" in url:
+            continue
+        try:
+            with DIRECTLY.open(url, timeout=30) as answer:
+                shown[url] = page = answer.read().decode(errors="replace")
+        except HTTPError as error:
+            shown[url] = error.read().decode(errors="replace")
+            continue
+        todo += [urljoin(url, link.replace("&amp;", "&")) for link in re.findall(r'href="([^"#][^"]*)"', page)]
+        if url.endswith("/api/v1/applications"):
+            parts = ("environment", "allexecutors", "jobs", "stages?details=true", "sql?details=true&planDescription=true&length=1000")
+            todo += [f"{url}/{application['id']}/{part}" for application in json.loads(page) for part in parts]
+    return shown
+
+
+@contextlib.contextmanager
+def _command_lines_seen(made: Everything) -> Iterator[None]:
+    """While it lasts, every process's command line is looked at, ten times a second."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.1):
+            for process in psutil.process_iter(["cmdline"]):
+                made.command_lines.add(" ".join(process.info["cmdline"] or []))
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        looking.join()
+
+
+@contextlib.contextmanager
+def _role(database_url: str, role: str, password: str) -> Iterator[str]:
+    """The URL by which a role of this password, who may make tables in `public`, uses the database."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        make = sql.SQL("CREATE ROLE {role} LOGIN PASSWORD {password}")
+        connection.execute(make.format(role=sql.Identifier(role), password=sql.Literal(password)))
+        connection.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(role)))
+        try:
+            parts = urlsplit(database_url)
+            yield parts._replace(netloc=f"{role}:{password}@{parts.hostname}:{parts.port}").geturl()
+        finally:
+            connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
+
+
+@contextlib.contextmanager
+def _dagster_dev(world: World, port: int) -> Iterator[str]:
+    """As `make dev` runs it; its address."""
+    command = [Path(sys.executable).with_name("promo-assets"), "with-dagster", "dagster", "dev", "-w", "workspace.yaml"]
+    with (world.home / "dagster-dev.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "-h", "127.0.0.1", "-p", str(port)],
+            cwd=PROJECT_ROOT, env=world.env, stdout=log, stderr=log, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )  # fmt: skip
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        kill_all([each for each in psutil.process_iter() if session_of(each) == process.pid])
+        process.wait(20)
+
+
+def _run(made: Everything, *arguments: str, status: int = 0, **env: str) -> None:
+    command = [str(Path(sys.executable).with_name("promo-assets")), "--debug", *arguments]
+    done = subprocess.run(command, env=made.world.env | env, capture_output=True, text=True, timeout=120, check=False)
+    made.told.append(done.stdout + done.stderr)
+    assert done.returncode == status, (arguments, done.stderr[-2_000:])
+
+
+def _as_owner(world: World, *arguments: str) -> None:
+    subprocess.run([Path(sys.executable).with_name("promo-assets"), *arguments], env=world.env, check=True, timeout=60)
+
+
+def _run_daily_lake(url: str) -> None:
+    where = {"repositoryLocationName": "promo_assets", "repositoryName": "__repository__", "jobName": "daily_lake"}
+    params = {"selector": where, "runConfigData": {}, "executionMetadata": {"tags": [{"key": "dagster/partition", "value": DAY}]}}
+    run_id = _ask(url, LAUNCH, params=params)["launchRun"]["run"]["runId"]
+    wait_for(lambda: _ask(url, STATUS, id=run_id)["runOrError"]["status"] in ("SUCCESS", "FAILURE"), "the lake's run", 180)
+    assert _ask(url, STATUS, id=run_id)["runOrError"]["status"] == "SUCCESS"
+
+
+def _ask(url: str, query: str, **variables: Any) -> dict[str, Any]:
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    with DIRECTLY.open(Request(f"{url}/graphql", body, {"Content-Type": "application/json"}), timeout=60) as answer:
+        return json.load(answer)["data"]
