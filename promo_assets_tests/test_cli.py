@@ -104,7 +104,7 @@ def test_help_is_quick_and_names_every_command():
     done = run({}, "--help")
     took = time.monotonic() - started
     assert done.returncode == 0
-    for name in ("demo", "up", "down", "status", "stream", "campaigns", "notifications", "dead-letters", "ledger", "lake"):
+    for name in ("demo", "up", "down", "status", "stream", "campaigns", "notifications", "dead-letters", "ledger", "lake", "push"):
         assert f" {name} " in done.stdout.decode()
     assert took < 3  # 0.2 s on a quiet machine; Spark or Dagster would take longer than this
 
@@ -259,6 +259,36 @@ def test_up_and_status_print_plain_lines_without_an_outside_password(services: S
 def conninfo_without_password(url: str) -> str:
     user, _, rest = url.removeprefix("postgresql://").partition(":")
     return f"postgresql://{user}@{rest.partition('@')[2]}"
+
+
+def test_status_watched_as_json_tells_again_and_again_until_ctrl_c(services: Services):
+    process = subprocess.Popen(
+        [COMMAND, "status", "--watch", "--json"], env=os.environ | services.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert process.stdout
+    told = [json.loads(process.stdout.readline()) for _ in range(2)]
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=20) == (b"", b"")
+    assert process.returncode == 130
+    assert [state["kafka"]["answers"] for state in told] == [True, True]
+
+
+def test_status_watched_on_a_terminal_is_one_picture_that_changes(env: dict[str, str], services: Services):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [COMMAND, "status", "--watch"], env=os.environ | env | {"COLUMNS": "150", "TERM": "xterm"}, stdout=theirs, stderr=theirs,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while shown.count(b"waiting") < 2:
+        shown += os.read(ours, 10_000)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert b"stream" in shown and b"0 campaigns" in shown
+    assert b"\x1b[1A" in shown, "the second picture stands where the first one stood"
+    os.close(ours)
 
 
 def test_status_of_local_services_prints_the_owners_url(services: Services):

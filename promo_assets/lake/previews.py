@@ -32,7 +32,8 @@ def of_day(lake: Lake, table_: Table, day: date, cities: Sequence[City]) -> dict
         return lake.read(read, [day])
 
     rows = of(table_).select(table_.column_names).orderBy(*table_.key).limit(ROWS).collect()
-    return {"preview": table(table_.column_names, rows)} | _PLOTS[table_.name](of, {city.city_id: city for city in cities})
+    draw = _PLOTS.get(table_.name, lambda *_: {})
+    return {"preview": table(table_.column_names, rows)} | draw(of, {city.city_id: city for city in cities})
 
 
 def _of_users(of: OfDay, _: dict[int, City]) -> dict[str, Any]:

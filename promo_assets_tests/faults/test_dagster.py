@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
@@ -29,6 +30,7 @@ TERMINATE = """mutation ($run: String!) { terminateRun(runId: $run) { __typename
 ENDED_BY_KEEPER = "The keeper found this run dead"
 NOW = int(time.time())
 ARRIVAL_S = 180  # a session and its first micro-batch take 10 s on a quiet machine, and much longer on a busy one
+TEXTS = {"state", "last_error", "waiting_campaigns", "latest_rejections"}
 FAVOURITES = {(f"client-{number}", "restaurant") for number in range(3_000)}
 
 
@@ -165,8 +167,20 @@ def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(world: W
     assert {name: plotted[name] for name in ("campaigns", "notifications", "rejected", "expired", "waiting", "lag_messages")} == {
         "campaigns": 1, "notifications": 3_000, "rejected": 0, "expired": 0, "waiting": 0, "lag_messages": 0,
     }  # fmt: skip
-    assert all(plotted[name] > 0 for name in ("batches", "lag_seconds", "rows_per_second", "batch_seconds"))
+    assert all(plotted[name] > 0 for name in ("batches", "lag_seconds", "rows_per_second", "batch_seconds", "notifications_per_minute"))
+    assert (page(dagster)["state"], page(dagster)["last_error"]) == ("running", "none")
     clock("to its figures")
+
+    waits = campaign("restaurant", "waits | for *it*", NOW + 80_000, NOW + 86_400)
+    world.send(waits, b"broken")
+    shown = wait_for(
+        lambda: (now := page(dagster))["waiting"] == now["rejected"] == 1 and now, "what waits and was rejected on the page", 30
+    )
+    assert "waits \\| for \\*it\\* |" in shown["waiting_campaigns"]
+    assert "| the value is not JSON: Expecting value (character 0) |" in shown["latest_rejections"]
+    assert page(dagster, "promo_dead_letters")["latest_rejections"] == shown["latest_rejections"]
+    assert abs(time.time() - shown["heartbeat"]) < 30
+    assert NOW < shown["running_since"] < shown["heartbeat"]
 
     wait_for(dagster.web_server_answers, "the web server", 60)
     process = psutil.Process(dagster.pid(first))
@@ -176,6 +190,7 @@ def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(world: W
     dagster.terminate(first)
     wait_for(lambda: dagster.status(first) == Status.CANCELED, "the terminated run as canceled", 10)
     assert psutil.wait_procs(family, 10 - (time.monotonic() - began))[1] == []
+    assert page(dagster)["state"] == "stopped"
     clock("to the end of the terminated run and of its processes")
     send()
     wait_for(arrived, "the campaign after the termination", ARRIVAL_S)
@@ -218,7 +233,17 @@ def figures(dagster: DagsterDev, run_id: str, name: str, value: float) -> dict[s
     for asset in ("promo_notifications", "subscribers_feedback"):
         records = dagster.instance.fetch_materializations(dg.AssetKey(asset), limit=50).records
         of_run = [record.asset_materialization for record in records if record.run_id == run_id]
-        numbers = [{key: entry.value for key, entry in event.metadata.items()} for event in of_run if event]
+        numbers = [{key: entry.value for key, entry in event.metadata.items() if key not in TEXTS} for event in of_run if event]
         found += [shown for shown in numbers if shown[name] == value][:1]
         assert all(isinstance(number, int | float) for shown in numbers for number in shown.values())
     return found[0] if len(found) == 2 and found[0] == found[1] else None
+
+
+def page(dagster: DagsterDev, asset: str = "promo_notifications") -> dict[str, Any]:
+    """What its page shows: the metadata of the last event, be that a materialization or an observation."""
+    key = dg.AssetKey(asset)
+    records = [*dagster.instance.fetch_materializations(key, limit=1).records, *dagster.instance.fetch_observations(key, limit=1).records]
+    newest = max(records, key=lambda record: record.storage_id)
+    event = newest.asset_materialization or newest.asset_observation
+    assert event
+    return {key: entry.value for key, entry in event.metadata.items()}
