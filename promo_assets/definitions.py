@@ -24,10 +24,11 @@ from promo_assets.stream.sensor import promo_stream_keeper
 def build_definitions(settings: Settings) -> dg.Definitions:
     """Fresh definitions for these settings; a test makes its own."""
     daily = dg.DailyPartitionsDefinition(start_date=str(settings.lake_start))
+    to_today = dg.DailyPartitionsDefinition(start_date=str(settings.lake_start), end_offset=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # known: backfills in one run, and what RAW is observed with
-        lake_assets = build_assets(daily, settings.lake_depth)
-    lake_jobs, lake_schedules = build_jobs(daily)
+        lake_assets = build_assets(daily, to_today, settings.lake_depth)
+    lake_jobs, lake_schedules = build_jobs(daily, to_today)
     return dg.Definitions(
         assets=[*STREAM_ASSETS, *lake_assets],
         jobs=[promo_stream, promo_retention, *lake_jobs],

@@ -543,6 +543,13 @@ def test_the_demo_shows_what_lies_in_the_sinks_and_in_the_lake_and_leaves_no_pro
         assert figures(told, line) == [1, in_files(f"{folder}/date={yesterday}")] == [1, in_files(folder)]
         assert in_files(folder) > 10
     assert f"The marts as of {yesterday}: http://127.0.0.1:" in told
+    with psycopg.connect(env["PROMO_POSTGRES_URL"]) as connection:
+        ((campaigns, clients, answers),) = connection.execute(
+            "SELECT count(DISTINCT adv_campaign_id), count(*), count(feedback) FROM subscribers_feedback"
+        ).fetchall()
+    assert f" notified {clients:,} clients, {answers:,} answered: http" in told
+    assert 0.1 * clients < answers < 0.3 * clients
+    assert in_files("dosperados/marts/campaign_results") >= campaigns
     assert [each for each in psutil.process_iter() if home_of(each) == str(tmp_path)] == []
 
 

@@ -1,4 +1,4 @@
-"""`demo`: everything is started, campaigns are sent, and what became of them is read from both sinks; then the lake is shown."""
+"""`demo`: all is started, campaigns are sent, what became of them is read from both sinks; then the lake, and what the clients answered."""
 
 import contextlib
 import fcntl
@@ -15,6 +15,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from promo_assets.commands import demo_data
 from promo_assets.commands.dagster_dev import DagsterDev, stop_leftover
+from promo_assets.commands.demo_campaigns import show_campaigns
 from promo_assets.commands.demo_data import Sample
 from promo_assets.commands.demo_lake import show_lake
 from promo_assets.commands.demo_results import Position, Results, count_dead_letters, count_rows, states
@@ -111,6 +112,7 @@ class _Demo:
         self._wait(self._dagster.answers, SENT_S, "Dagster's UI did not answer")
         print(f"Every pair has one row in Postgres and one message in Kafka, and they agree. Dagster: {self._dagster.url}", flush=True)
         show_lake(settings, self._dagster, self._wait, self._go_on)
+        show_campaigns(settings, self._dagster, self._wait, self._stop, self._run)
 
     def _read(self, samples: list[Sample], audience: dict[str, int], out: Position, dead_letters: Position) -> Results:
         def read() -> Results:

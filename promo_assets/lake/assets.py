@@ -6,6 +6,7 @@ What belongs here: which asset is made from which, for which days. What does not
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -36,9 +37,11 @@ class Marts:
 MartsParam = dg.ResourceParam[Marts]
 
 
-def build_assets(daily: dg.DailyPartitionsDefinition, depth: int) -> list:
-    """`daily` are the lake's days; `depth` shows in the marts' lineage, what a run reads is the run's."""
-    by_day = {"partitions_def": daily, "backfill_policy": dg.BackfillPolicy.single_run()}
+def build_assets(daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitionsDefinition, depth: int) -> list:
+    """`daily` are the lake's days, `to_today` those of the campaigns, today as far as it has come. `depth` shows in the marts' lineage,
+    what a run reads is the run's."""
+    by_day: dict[str, Any] = {"partitions_def": daily, "backfill_policy": dg.BackfillPolicy.single_run()}
+    by_day_to_today = by_day | {"partitions_def": to_today}
     window = dg.TimeWindowPartitionMapping(start_offset=1 - depth, allow_nonexistent_upstream_partitions=True)
     history = dg.TimeWindowPartitionMapping(start_offset=-ALL_OF_HISTORY, allow_nonexistent_upstream_partitions=True)
 
@@ -114,7 +117,10 @@ def build_assets(daily: dg.DailyPartitionsDefinition, depth: int) -> list:
         return pages.report(context, lake, tables.FRIENDS, done, depth=marts.depth)
 
     @dg.asset(
-        **about(tables.SUBSCRIBERS_FEEDBACK), **by_day, deps=[dg.AssetDep(TABLE)], check_specs=checks.specs(tables.SUBSCRIBERS_FEEDBACK)
+        **about(tables.SUBSCRIBERS_FEEDBACK),
+        **by_day_to_today,
+        deps=[dg.AssetDep(TABLE)],
+        check_specs=checks.specs(tables.SUBSCRIBERS_FEEDBACK),
     )
     @interruptible
     def stg_subscribers_feedback(context: dg.AssetExecutionContext, lake: LakeParam, feedback_source: SourceParam) -> dg.MaterializeResult:
@@ -126,7 +132,7 @@ def build_assets(daily: dg.DailyPartitionsDefinition, depth: int) -> list:
 
     @dg.asset(
         **about(tables.CAMPAIGN_RESULTS),
-        **by_day,
+        **by_day_to_today,
         deps=[of(tables.SUBSCRIBERS_FEEDBACK)],
         check_specs=checks.specs(tables.CAMPAIGN_RESULTS),
     )
@@ -137,7 +143,7 @@ def build_assets(daily: dg.DailyPartitionsDefinition, depth: int) -> list:
 
     @dg.asset(
         **about(tables.RESTAURANT_RESULTS),
-        **by_day,
+        **by_day_to_today,
         deps=[of(tables.SUBSCRIBERS_FEEDBACK), of(tables.CAMPAIGN_RESULTS)],
         check_specs=checks.specs(tables.RESTAURANT_RESULTS),
     )

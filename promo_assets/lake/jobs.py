@@ -25,7 +25,7 @@ class LoadConfig(dg.Config):
     again: bool = Field(False, description="Also the days that were loaded before and have not changed in RAW since.")
 
 
-def build_jobs(daily: dg.DailyPartitionsDefinition) -> tuple[list, list]:
+def build_jobs(daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitionsDefinition) -> tuple[list, list]:
     """The lake's jobs and schedules."""
 
     @dg.op
@@ -66,15 +66,15 @@ def build_jobs(daily: dg.DailyPartitionsDefinition) -> tuple[list, list]:
         "campaign_results",
         tags=TAGS,
         selection=campaigns,
-        description="Days of the feedback in Postgres, and what came of their campaigns. Feedback comes late: run a day again for it.",
+        description="Days of the feedback in Postgres, and what came of their campaigns. Feedback comes late: run a day again.",
     )
 
     @dg.schedule(job=campaign_results, cron_schedule=f"0 {HOUR_OF_DAILY_RUN} * * *", execution_timezone="UTC")
     def campaign_results_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        """The last seven days in one run, since feedback arrives later than its row."""
-        days = daily.get_partition_keys(context.scheduled_execution_time)[-DAYS_OF_FEEDBACK:]
+        """The last seven days in one run, since feedback arrives later than its row, and today so far."""
+        days = to_today.get_partition_keys(context.scheduled_execution_time)[-DAYS_OF_FEEDBACK - 1 :]
         if not days:
-            return dg.SkipReason(f"the lake's first day, {daily.start:%Y-%m-%d}, is not over")
+            return dg.SkipReason(f"the lake's first day, {to_today.start:%Y-%m-%d}, has not come")
         return dg.RunRequest(tags={"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]})
 
     return [initial_load, daily_lake, campaign_results], [schedule, campaign_results_schedule]

@@ -219,9 +219,9 @@ def test_the_stream_s_table_is_what_the_lake_s_is_made_from(world: World) -> Non
 
 @pytest.mark.parametrize(
     ("now", "first", "last"),
-    [("2025-05-20", "2025-05-13", "2025-05-19"), ("2025-05-04", "2025-05-01", "2025-05-03"), ("2025-05-01", "", "")],
+    [("2025-05-20", "2025-05-13", "2025-05-20"), ("2025-05-04", "2025-05-01", "2025-05-04"), ("2025-04-30", "", "")],
 )
-def test_the_schedule_takes_the_last_seven_days_in_one_run(now: str, first: str, last: str) -> None:
+def test_the_schedule_takes_the_last_seven_days_and_today_in_one_run(now: str, first: str, last: str) -> None:
     definitions = build_definitions(LakeWorld.settings(Path("/nowhere"), lake_start=DAYS[0]))
     schedule = definitions.resolve_schedule_def("campaign_results_schedule")
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
@@ -232,7 +232,7 @@ def test_the_schedule_takes_the_last_seven_days_in_one_run(now: str, first: str,
         for request in evaluated.run_requests or []
     ]
     assert ranges == ([(first, last)] if first else [])
-    assert first or evaluated.skip_message == "the lake's first day, 2025-05-01, is not over"
+    assert first or evaluated.skip_message == "the lake's first day, 2025-05-01, has not come"
 
 
 @pytest.fixture
