@@ -41,7 +41,7 @@ def build_assets(daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitio
     """`daily` are the lake's days, `to_today` those of the campaigns, today as far as it has come. `depth` shows in the marts' lineage,
     what a run reads is the run's."""
     by_day: dict[str, Any] = {"partitions_def": daily, "backfill_policy": dg.BackfillPolicy.single_run()}
-    by_day_to_today = by_day | {"partitions_def": to_today}
+    by_day_to_today: dict[str, Any] = by_day | {"partitions_def": to_today}
     window = dg.TimeWindowPartitionMapping(start_offset=1 - depth, allow_nonexistent_upstream_partitions=True)
     history = dg.TimeWindowPartitionMapping(start_offset=-ALL_OF_HISTORY, allow_nonexistent_upstream_partitions=True)
 

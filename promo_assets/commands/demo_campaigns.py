@@ -1,0 +1,47 @@
+"""The demo's last part: clients answer their notifications, and the lake tells what came of the campaigns."""
+
+import threading
+from datetime import UTC, datetime
+
+import psycopg
+from confluent_kafka.admin import AclOperation
+
+from promo_assets.commands.dagster_dev import DagsterDev
+from promo_assets.commands.demo_runs import Runs, Wait
+from promo_assets.commands.kafka import end_offsets, find_topic
+from promo_assets.commands.push import PushService
+from promo_assets.commands.talk import CommandError, working
+from promo_assets.settings import Settings
+
+FEEDBACK_SHARE = 0.2
+MART = "mart/campaign_results"
+_DAY = "SELECT max(trigger_datetime_created) FROM subscribers_feedback WHERE starts_with(adv_campaign_id, %s)"
+_OF_DAY = """SELECT count(DISTINCT (restaurant_id, adv_campaign_id, datetime_created)), count(*), count(feedback) FROM subscribers_feedback
+    WHERE trigger_datetime_created >= %s AND trigger_datetime_created < %s"""
+
+
+def show_campaigns(settings: Settings, dagster: DagsterDev, wait: Wait, stop: threading.Event, run: str) -> None:
+    """Prints what came of the campaigns of the demo's day; raises `CommandError` where the mart has others than Postgres."""
+    topic = find_topic(settings, settings.topic_out, AclOperation.READ)
+    with working("a stand-in for the push service reads the notifications, and some clients answer") as tell:
+        PushService(settings, topic, rate=None, feedback_share=FEEDBACK_SHARE).run(stop, end_offsets(settings, topic))
+        day, campaigns, clients, answers = _in_postgres(settings, run)
+        tell(f"the job campaign_results tells what came of the campaigns of {day}")
+        runs = Runs(dagster, wait)
+        runs.run("campaign_results", day)
+    if (shown := runs.rows(MART, [day])[day]) < campaigns:  # more have come since where others send, too
+        raise CommandError(f"not as promised: {MART} has {shown:,} campaigns of {day}, Postgres {campaigns:,}. See {dagster.log}")
+    print(
+        f"{campaigns:,} campaigns of {day} notified {clients:,} clients, {answers:,} answered: {dagster.url}/assets/{MART}",
+        flush=True,
+    )
+
+
+def _in_postgres(settings: Settings, run: str) -> tuple:
+    """The day on which the demo's campaigns notified, and of all campaigns of that day: how many, whom they notified, who answered."""
+    with psycopg.connect(settings.database_url) as connection:
+        row = connection.execute(_DAY, (run,)).fetchone()
+        assert row, "an aggregate has one row"
+        day = datetime.fromtimestamp(row[0], UTC).replace(hour=0, minute=0, second=0)
+        counted = connection.execute(_OF_DAY, (int(day.timestamp()), int(day.timestamp()) + 86_400)).fetchone()
+    return day.date(), *(counted or ())
