@@ -3,7 +3,7 @@ PYTHON ?= python3
 PYTHONS = "$(PYTHON)" python3 python3.13 python3.12 python3.11
 NEW_ENOUGH = import sys, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: setup demo dev test test-faults test-cluster check bench
+.PHONY: setup demo dev test test-faults test-cluster screenshots check bench
 
 setup: ## everything the project needs, into .venv; quick when it is there
 	@for python in $(PYTHONS); do \
@@ -19,6 +19,7 @@ dev: setup ## Dagster's UI on this checkout, with the local services
 test: setup ## all tests but the long ones
 	@bash promo_assets_tests/install_kcat.sh
 	@bash promo_assets_tests/deploy/install_compose.sh
+	@bash promo_assets_tests/browser/install.sh
 	@.venv/bin/python -m promo_assets.local.jars hdfs yarn postgres
 	@.venv/bin/pytest $(ARGS)
 
@@ -28,6 +29,10 @@ test-faults: setup ## processes are killed, over and over
 test-cluster: setup ## stream and lake on Spark's standalone cluster and on YARN, executors killed; Kafka's security, whole
 	@.venv/bin/python -m promo_assets.local.jars hdfs yarn postgres
 	@.venv/bin/pytest promo_assets_tests/cluster promo_assets_tests/deploy promo_assets_tests/stream/test_kafka_security.py --whole $(ARGS)
+
+screenshots: setup ## the README's pictures, made anew
+	@bash promo_assets_tests/browser/install.sh
+	@.venv/bin/pytest promo_assets_tests/browser --screenshots docs/images $(ARGS)
 
 check: setup ## style, types, and who may import whom
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/basedpyright && .venv/bin/lint-imports

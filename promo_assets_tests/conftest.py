@@ -36,6 +36,7 @@ class Services:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--repeat", type=int, default=1, help="run each test this many times (faults hit at another moment each time)")
+    parser.addoption("--screenshots", metavar="FOLDER", help="write the README's pictures there")
     parser.addoption("--whole", action="store_true", help="the long tests, too")
 
 

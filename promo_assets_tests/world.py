@@ -166,9 +166,15 @@ def database(postgres_url: str, name: str) -> Iterator[str]:
 
 @pytest.fixture
 def world(services, tmp_path: Path) -> Iterator[World]:
+    with new_world(services, tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def new_world(services, home: Path) -> Iterator[World]:
     name = f"w{uuid.uuid4().hex[:10]}"
     with database(services.postgres_url, name) as url:
-        made = World(services.kafka, url, tmp_path, f"{name}.in", f"{name}.out", f"{name}.dead")
+        made = World(services.kafka, url, home, f"{name}.in", f"{name}.out", f"{name}.dead")
         made.create_topics(made.topic_in, made.topic_out, made.topic_dead_letters)
         yield made
         made.delete_topics(made.topic_in, made.topic_out, made.topic_dead_letters)

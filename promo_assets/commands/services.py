@@ -30,7 +30,7 @@ def start_services() -> None:
 def stop_services() -> None:
     settings = load_settings()
     if stop_leftover(settings):
-        say("stopped the Dagster that a killed demo had left")
+        say("stopped the demo's Dagster")
     services.down(settings, say)
 
 

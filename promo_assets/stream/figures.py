@@ -75,11 +75,11 @@ class Figures:
     def gauges(self) -> dict[str, int | float]:
         """As it is now, or was in the last micro-batch."""
         return {
-            "notifications_per_minute": sum(pairs for _, pairs in self._of_last_minute()),
-            "waiting": self.waiting,
             "lag_seconds": round(self.lag_seconds, 3),
+            "notifications_per_minute": sum(pairs for _, pairs in self._of_last_minute()),
             "rows_per_second": round(self.rows_per_second, 1),
             "batch_seconds": round(self.batch_seconds, 3),
+            "waiting": self.waiting,
         }
 
     @property

@@ -20,7 +20,7 @@ from promo_assets.stream.writer import connect
 # Dagster keeps what a page has shown for good: a run that is watched from its start sees it move, a long one tells by the minute.
 REPORT_S, STEADY_REPORT_S = 5, 60
 STEADY_FROM_S = 600
-WAITING_SHOWN = 10
+INLINE_LENGTH = 999  # longer markdown shows in Dagster on a click only
 DELIVERED_TO = ("promo_notifications", "subscribers_feedback")
 DEAD_LETTERS = "promo_dead_letters"
 
@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 
 
 class Page:
-    """A hosted stream's state and figures, on its assets' pages: a materialization where something moved, else an observation.
+    """A hosted stream's state and figures, on its assets' pages, where something moved, and by the minute where nothing does.
+
+    All are materializations: of a later observation an asset's page would show nothing.
 
     Nothing here ends the stream: while Dagster's database is away, figures are not shown, and campaigns go out.
     """
@@ -77,43 +79,49 @@ class Page:
 
     def _show(self, state: str, lag_messages: int | None) -> None:
         figures, position = self._host.figures, self._position()
-        event = dg.AssetMaterialization if position != self._moved_to else dg.AssetObservation
-        shown: dict[str, Any] = {
+        rejected = {"rejected": figures.rejected, "latest_rejections": dg.MetadataValue.md(self._rejections())}
+        shown: dict[str, Any] = {  # in the order in which the page has it
             "state": state,
             **({"running_since": _timestamp(self._running_since)} if self._running_since else {}),
             "heartbeat": _timestamp(time.time()),
             "last_error": figures.last_error or "none",
-            **figures.sums,
-            **figures.gauges,
             **({} if lag_messages is None else {"lag_messages": lag_messages}),
+            **figures.gauges,
             "waiting_campaigns": dg.MetadataValue.md(self._waiting_campaigns()),
+            **rejected,
+            **figures.sums,
         }
-        rejections = self._rejections()
         for name in DELIVERED_TO:
-            self._context.log_event(event(name, metadata=shown | rejections))
+            self._context.log_event(dg.AssetMaterialization(name, metadata=shown))
         if figures.rejected != self._shown_rejected:
-            self._context.log_event(dg.AssetMaterialization(DEAD_LETTERS, metadata={"rejected": figures.rejected, **rejections}))
+            self._context.log_event(dg.AssetMaterialization(DEAD_LETTERS, metadata=rejected))
         self._shown_rejected = figures.rejected
         if lag_messages is not None:  # else shown again when Spark has told how far its first micro-batch read
             self._moved_to = position
 
-    def _rejections(self) -> dict[str, dg.MarkdownMetadataValue]:
+    def _rejections(self) -> str:
         rows = [
             (utc(each.source_at // 1000), each.reason, f"{each.source_partition}-{each.source_offset}")
             for each in self._host.figures.latest_rejections
         ]
-        return {"latest_rejections": dg.MetadataValue.md(markdown.table(["message came (UTC)", "reason", "partition-offset"], rows))}
+        return _inline(["message came (UTC)", "reason", "partition-offset"], rows)
 
     def _waiting_campaigns(self) -> str:
         """The next to start."""
         if not self._host.figures.waiting:
-            return markdown.table(_WAITING, [])
+            return _inline(_WAITING, [])
         try:
             with connect(self._host.settings.database_url, "promo stream, page") as connection:
-                campaigns = list(read_waiting(connection, WAITING_SHOWN))
+                next_ones = list(read_waiting(connection, markdown.ROWS))
         except psycopg.Error as error:
             return markdown.escaped(f"not known, Postgres gave no answer: {first_line(error)}")
-        return markdown.table(_WAITING, [(utc(c.adv_campaign_datetime_start), c.restaurant_id, c.adv_campaign_id) for c in campaigns])
+        return _inline(_WAITING, [(utc(each.adv_campaign_datetime_start), each.restaurant_id, each.adv_campaign_id) for each in next_ones])
+
+
+def _inline(columns: list[str], rows: list[tuple[str, ...]]) -> str:
+    """The rows from the first on, as many as an asset's page shows without a click."""
+    fitting = (shown for number in range(len(rows), -1, -1) if len(shown := markdown.table(columns, rows[:number])) <= INLINE_LENGTH)
+    return next(fitting)
 
 
 def _timestamp(at: float) -> dg.TimestampMetadataValue:

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import time
-import uuid
 from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
@@ -23,7 +22,7 @@ from promo_assets_tests.daemons import DIRECTLY
 from promo_assets_tests.deploy.compose import Here
 from promo_assets_tests.expectation import campaign, problems
 from promo_assets_tests.faults.stream_process import wait_for
-from promo_assets_tests.world import World, database
+from promo_assets_tests.world import World, new_world
 
 NOW = int(time.time())
 FOLLOWERS = {(f"client-{number}", "r") for number in range(100)}
@@ -39,14 +38,10 @@ OF_DAGSTER = ("code-location", "webserver", "daemon")
 @pytest.fixture(scope="module")
 def world(services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One for all the tests: they go on where the one before left off."""
-    name = f"w{uuid.uuid4().hex[:10]}"
-    with database(services.postgres_url, name) as url:
-        made = World(services.kafka, url, tmp_path_factory.mktemp("compose"), f"{name}.in", f"{name}.out", f"{name}.dead")
-        made.create_topics(made.topic_in, made.topic_out, made.topic_dead_letters)
+    with new_world(services, tmp_path_factory.mktemp("compose")) as made:
         made.execute("DROP SCHEMA promo_ledger CASCADE")  # `prepare` makes it
         made.favour(FOLLOWERS)
         yield made
-        made.delete_topics(made.topic_in, made.topic_out, made.topic_dead_letters)
 
 
 @pytest.fixture(scope="module")

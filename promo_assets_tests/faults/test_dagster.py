@@ -1,18 +1,8 @@
 """The stream under a real `dagster dev`: the keeper starts it, follows it up however it ends, and each campaign arrives once."""
 
-import json
-import os
-import re
-import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
 import dagster as dg
 import psutil
@@ -20,91 +10,17 @@ import psycopg
 import pytest
 from dagster import DagsterRunStatus as Status
 
-from promo_assets.settings import PROJECT_ROOT
 from promo_assets.stream.turn import read_heartbeat
+from promo_assets_tests.dagster_dev import DagsterDev
 from promo_assets_tests.expectation import campaign, problems
-from promo_assets_tests.faults.stream_process import kill_all, session_of, wait_for
+from promo_assets_tests.faults.stream_process import wait_for
 from promo_assets_tests.world import World
 
-TERMINATE = """mutation ($run: String!) { terminateRun(runId: $run) { __typename ... on PythonError { message } } }"""
 ENDED_BY_KEEPER = "The keeper found this run dead"
 NOW = int(time.time())
 ARRIVAL_S = 180  # a session and its first micro-batch take 10 s on a quiet machine, and much longer on a busy one
 TEXTS = {"state", "last_error", "waiting_campaigns", "latest_rejections"}
 FAVOURITES = {(f"client-{number}", "restaurant") for number in range(3_000)}
-
-
-class DagsterDev:
-    """Web server, daemon and code server in a session of their own, with an instance folder that outlives them."""
-
-    def __init__(self, world: World):
-        self.home = world.home / "dagster"
-        self.home.mkdir()
-        (self.home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-        self.log = world.home / "dagster-dev.log"
-        self._env = world.env | {"DAGSTER_HOME": str(self.home)}
-        self.instance = dg.DagsterInstance.from_config(str(self.home))
-        self.start()
-
-    def start(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        command = [Path(sys.executable).with_name("dagster"), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(self.port)]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=PROJECT_ROOT, env=self._env, stdout=log, stderr=log, start_new_session=True,
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job's is ignored
-            )  # fmt: skip
-
-    def members(self) -> list[psutil.Process]:
-        """All processes of it: the servers, the runs and their JVMs."""
-        return [process for process in psutil.process_iter() if session_of(process) == self.process.pid]
-
-    def kill_everything(self) -> None:
-        """As if the machine had lost its power: nobody can note anything any more."""
-        kill_all(self.members())
-        self.process.wait(20)
-
-    def interrupt(self) -> None:
-        """As Ctrl-C in a terminal does: every process gets the signal. With one to `dagster dev` alone, its runs would go on."""
-        os.killpg(self.process.pid, signal.SIGINT)
-        self.process.wait(30)
-
-    def end(self) -> None:
-        kill_all(self.members())
-        self.process.wait(20)
-
-    def runs(self) -> list[dg.DagsterRun]:
-        """Newest first."""
-        return list(self.instance.get_runs(dg.RunsFilter(job_name="promo_stream")))
-
-    def status(self, run_id: str) -> Status:
-        run = self.instance.get_run_by_id(run_id)
-        assert run is not None
-        return run.status
-
-    def said(self, run_id: str, what: str) -> list[str]:
-        return [
-            entry.user_message or entry.message for entry in self.instance.all_logs(run_id) if what in (entry.user_message + entry.message)
-        ]
-
-    def pid(self, run_id: str) -> int:
-        """Of the run's process: its stream holds the lock from within it."""
-        return int(re.findall(r"pid: (\d+)", self.said(run_id, "Executing steps in process")[0])[0])
-
-    def terminate(self, run_id: str) -> None:
-        body = json.dumps({"query": TERMINATE, "variables": {"run": run_id}}).encode()
-        request = Request(f"http://127.0.0.1:{self.port}/graphql", body, {"Content-Type": "application/json"})
-        with urlopen(request, timeout=20) as answer:
-            assert json.load(answer) == {"data": {"terminateRun": {"__typename": "TerminateRunSuccess"}}}
-
-    def web_server_answers(self) -> bool:
-        try:
-            with urlopen(f"http://127.0.0.1:{self.port}/server_info", timeout=5) as answer:
-                return answer.status == 200
-        except (URLError, OSError):
-            return False
 
 
 @pytest.fixture
@@ -240,10 +156,7 @@ def figures(dagster: DagsterDev, run_id: str, name: str, value: float) -> dict[s
 
 
 def page(dagster: DagsterDev, asset: str = "promo_notifications") -> dict[str, Any]:
-    """What its page shows: the metadata of the last event, be that a materialization or an observation."""
-    key = dg.AssetKey(asset)
-    records = [*dagster.instance.fetch_materializations(key, limit=1).records, *dagster.instance.fetch_observations(key, limit=1).records]
-    newest = max(records, key=lambda record: record.storage_id)
-    event = newest.asset_materialization or newest.asset_observation
-    assert event
-    return {key: entry.value for key, entry in event.metadata.items()}
+    """What its page shows: the metadata of the last materialization."""
+    (record,) = dagster.instance.fetch_materializations(dg.AssetKey(asset), limit=1).records
+    assert record.asset_materialization
+    return {key: entry.value for key, entry in record.asset_materialization.metadata.items()}
