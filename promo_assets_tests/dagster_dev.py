@@ -28,7 +28,7 @@ class DagsterDev:
     def __init__(self, world: World):
         self.home = world.home / "dagster"
         self.home.mkdir()
-        (self.home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+        (self.home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
         self.log = world.home / "dagster-dev.log"
         self._env = world.env | {"DAGSTER_HOME": str(self.home)}
         self.instance = dg.DagsterInstance.from_config(str(self.home))

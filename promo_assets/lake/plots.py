@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 AUSTRALIA = Path(__file__).with_name("australia.csv")
 KINDS = ("messages", "reactions", "subscriptions", "registrations")
 ZONES, WEEKS, BINS = 24, 6, 20  # the most that a picture shows: further zones and long tails are summed up, earlier weeks left out
-NAME_LENGTH = 18
+NAME_LENGTH, ID_LENGTH = 18, 30
 RESTAURANTS = 20
 # Seconds from which on a campaign is counted with the slower ones.
 DELAYS = {
@@ -261,7 +261,7 @@ def _rates_figure(rows: Sequence[tuple[str, float, int]]) -> "Figure":
     axes = figure.subplots()
     bars = axes.barh(range(len(rows)), [100 * rate for _, rate, _ in rows], color=BAR)
     axes.bar_label(bars, [f"{rate:.1%} of {_short(clients)}" for _, rate, clients in rows], padding=3, size=SMALL)
-    axes.set_yticks(range(len(rows)), [_name(restaurant) for restaurant, _, _ in rows])
+    axes.set_yticks(range(len(rows)), [_name(restaurant, ID_LENGTH) for restaurant, _, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, max(1.25 * max(100 * rate for _, rate, _ in rows), 1))  # room for what is written beside the longest bar
     axes.spines[["top", "right"]].set_visible(False)
@@ -282,12 +282,12 @@ def _ranking(numbers: Iterable[tuple[str | None, int]]) -> tuple[dict[str | None
     return {city: min(place, ZONES - 1) for place, city in enumerate(cities)}, names
 
 
-def _name(city: str | None) -> str:
+def _name(name: str | None, length: int = NAME_LENGTH) -> str:
     """As matplotlib shows it: what is between two dollar signs would be a formula."""
-    if city is None:
+    if name is None:
         return "(no name)"
-    printable = "".join(sign if sign.isprintable() else " " for sign in city)
-    return shortened(" ".join(printable.split()), NAME_LENGTH).replace("$", r"\$")
+    printable = "".join(sign if sign.isprintable() else " " for sign in name)
+    return shortened(" ".join(printable.split()), length).replace("$", r"\$")
 
 
 def _day(week: date) -> str:

@@ -82,10 +82,10 @@ class Ui:
         self._pictures = pictures
 
     @contextmanager
-    def open(self, path: str, width: int = 1440, height: int = 900) -> Iterator:
-        page = self._chromium.new_page(viewport={"width": width, "height": height}, timezone_id="UTC", locale="en-US")
+    def open(self, path: str, width: int = 1440, height: int = 900, scale: float = 1) -> Iterator:
+        viewport = {"width": width, "height": height}
+        page = self._chromium.new_page(viewport=viewport, device_scale_factor=scale, timezone_id="UTC", locale="en-US")
         page.set_default_timeout(SLOW_MS)
-        page.add_locator_handler(page.get_by_role("button", name="Skip", exact=True), lambda button: button.click())  # "Join the community"
         try:
             page.goto(f"http://127.0.0.1:{self._dagster.port}{path}")
             yield page

@@ -294,6 +294,35 @@ def test_pairs_are_sorted_and_written_beside_their_bars() -> None:
     assert heights == sorted(heights, reverse=True)
 
 
+def test_every_hour_of_the_day_has_a_bar_and_only_those_with_notifications_a_number() -> None:
+    axes = plots._hours_figure([(0, 7), (23, 12_345)]).axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == [str(hour) for hour in range(24)]
+    assert [bar.get_height() for bar in axes.patches] == [7, *[0] * 22, 12_345]
+    assert [text.get_text() for text in axes.texts if text.get_text()] == ["7", "12k"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "name"),
+    [(0, "0 s"), (1, "1 s"), (2, "2–4 s"), (4, "2–4 s"), (5, "5–9 s"), (59, "20–59 s"), (60, "1 min"), (119, "1 min"), (3_599, "10–59 min"),
+     (86_399, "6–23 h"), (86_400, "≥ 1 day"), (HUGE, "≥ 1 day"), (-1, "< 0 s"), (-HUGE, "< 0 s")],
+)  # fmt: skip
+def test_a_delay_is_counted_in_its_bin(seconds: int, name: str) -> None:
+    axes = plots._delays_figure([(seconds, 3), (10, 1)]).axes[0]
+    names = [text.get_text() for text in axes.get_xticklabels()]
+    counted = {name: bar.get_height() for name, bar in zip(names, axes.patches, strict=True) if bar.get_height()}
+    assert counted == {name: 3, "10–19 s": 1}
+    assert ("< 0 s" in names) == (seconds < 0)
+
+
+def test_rates_are_drawn_in_the_given_order_with_how_many_clients_they_are_of() -> None:
+    axes = plots._rates_figure([("big", 0.125, 12_345), ("$ odd-restaurant-with-a-name-07", 1.0, 2), ("none", 0.0, 40)]).axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["big", r"\$ odd-restaurant-with-a-name-…", "none"]
+    assert [bar.get_width() for bar in axes.patches] == [12.5, 100, 0]
+    assert [text.get_text() for text in axes.texts] == ["12.5% of 12k", "100.0% of 2", "0.0% of 40"]
+    heights = [axes.transData.transform((0, bar.get_y()))[1] for bar in axes.patches]
+    assert heights == sorted(heights, reverse=True)
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [
