@@ -30,7 +30,8 @@ class DagsterDev:
         self.home.mkdir()
         (self.home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
         self.log = world.home / "dagster-dev.log"
-        self._env = world.env | {"DAGSTER_HOME": str(self.home)}
+        quick_start = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+        self._env = world.env | quick_start | {"DAGSTER_HOME": str(self.home)}
         self.instance = dg.DagsterInstance.from_config(str(self.home))
         self.start()
 

@@ -522,6 +522,7 @@ def test_a_foreign_process_is_not_taken_for_a_leftover_dagster(tmp_path: Path):
 def test_the_demo_shows_what_lies_in_the_sinks_and_in_the_lake_and_leaves_no_process(env: dict[str, str], tmp_path: Path):
     lake = tmp_path / "lake"
     own = {"PROMO_HOME": str(tmp_path), "PROMO_LAKE_ROOT": str(lake), "PROMO_CHECKPOINT_DIR": str(tmp_path / "checkpoint")}
+    own["JAVA_TOOL_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # its runs are short
     done = run(env | own, "demo", "--exit", timeout=500)
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     told = done.stdout.decode()

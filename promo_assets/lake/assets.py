@@ -153,7 +153,8 @@ def build_assets(daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitio
 
     remembered = [remembering(table) for table in tables.HISTORY]
     campaigns = [stg_subscribers_feedback, mart_campaign_results, mart_restaurant_results]
-    return [raw_events, stg_events, dds_geo, dds_events, *remembered, mart_users, mart_geo, mart_friend_recomendation, *campaigns]
+    marts = [mart_users, mart_geo, mart_friend_recomendation]
+    return [raw_events, stg_events, dds_geo, dds_events, *remembered, *marts, *campaigns]
 
 
 def days_of(context: dg.AssetExecutionContext) -> list[date]:

@@ -72,7 +72,8 @@ def build_jobs(daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitions
     @dg.schedule(job=campaign_results, cron_schedule=f"0 {HOUR_OF_DAILY_RUN} * * *", execution_timezone="UTC")
     def campaign_results_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         """The last seven days in one run, since feedback arrives later than its row, and today so far."""
-        days = to_today.get_partition_keys(context.scheduled_execution_time)[-DAYS_OF_FEEDBACK - 1 :]
+        now = context.scheduled_execution_time
+        days = [day for day in to_today.get_partition_keys(now)[-DAYS_OF_FEEDBACK - 1 :] if day <= f"{now:%Y-%m-%d}"]
         if not days:
             return dg.SkipReason(f"the lake's first day, {to_today.start:%Y-%m-%d}, has not come")
         return dg.RunRequest(tags={"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]})

@@ -170,11 +170,9 @@ def test_without_postgres_a_run_fails_in_one_line_and_leaves_what_is_there(
     lake.definitions = build_definitions(LakeWorld.settings(tmp_path / "of-the-lake", feedback_postgres_url=away))
     result = lake.run(JOB, DAYS[0])
     assert not result.success
-    message = failure_of(result)
-    assert re.search(
-        r"subscribers_feedback cannot be read from jdbc:postgresql://127.0.0.1:\d+/promo: Connection to 127.0.0.1:\d+ refused", message
-    )
-    assert message.count("\n") == 0
+    message = failure_of(result).strip()
+    assert "\n" not in message
+    assert re.search(r"subscribers_feedback cannot be read from jdbc:postgresql://127.0.0.1:\d+/promo: .+: Connection refused$", message)
     assert lake.files() == files
     stored = " ".join(str(record.event_log_entry) for record in lake.instance.get_records_for_run(result.run_id).records)
     assert message in stored and "secret-word" not in stored
@@ -240,7 +238,7 @@ def a_hundred_days(world: World) -> Iterator[World]:
     told = "'r', 'c', repeat('Two for one. ', 10), 'Ann', 'ann@example.com', 0, 9, 0"
     world.execute(
         f"""INSERT INTO subscribers_feedback SELECT nextval('subscribers_feedback_id_seq'), {told}, 'client-' || n,
-            n / 1000 * 86400 + n % 1000, NULL
+            n / 1000 * 86400 + n %% 1000, NULL
         FROM generate_series(0, 99999) n"""
     )
     world.execute("VACUUM ANALYZE subscribers_feedback")

@@ -262,8 +262,8 @@ def test_status_tells_who_runs_how_far_behind_and_what_waits(world: World, spark
 @pytest.mark.parametrize(
     ("away", "told"),
     [
-        ({"PROMO_POSTGRES_URL": "postgresql://promo:s3cret@127.0.0.1:1/promo"}, "Postgres gives no answer: "),
-        ({"PROMO_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "Kafka gives no answer: "),
+        ({"PROMO_POSTGRES_URL": "postgresql://promo:s3cret@127.0.0.1:1/promo"}, "Postgres: gives no answer: "),
+        ({"PROMO_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "Kafka: gives no answer: "),
     ],
     ids=["Postgres", "Kafka"],
 )
