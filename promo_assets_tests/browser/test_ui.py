@@ -104,7 +104,7 @@ def test_the_stream_s_page_tells_how_it_stands(ui: Ui) -> None:
         assert "none" in cells["last_error"]
         assert "Show Markdown" not in shown
         top = page.get_by_text("Metadata", exact=True).first.bounding_box()
-        ui.picture(page, "stream", clip={"x": 230, "y": top["y"] - 10, "width": 850, "height": 900})
+        ui.picture(page, "stream", clip={"x": 230, "y": top["y"] - 10, "width": 850, "height": 1000})
 
 
 def test_a_day_of_the_lake_is_materialized_by_clicks_and_ends_green(ui: Ui, dagster: DagsterDev) -> None:
