@@ -155,9 +155,9 @@ def told_state(state: State) -> Iterator[Line]:
     if stream.running and "notifications_per_minute" in figures:
         yield Line("last minute", f"{figures['notifications_per_minute']:,} notifications")
     if figures:
-        names = ("batches", "campaigns", "notifications", "rejected", "repeated", "expired")
+        names = ("notifications", "campaigns", "rejected", "repeated", "expired")
         yield Line("since its start", ", ".join(f"{figures.get(name, 0):,} {name}" for name in names))
-    yield Line("waiting", f"{stream.waiting:,} campaigns")
+    yield Line("waiting", f"{stream.waiting:,} campaign{'' if stream.waiting == 1 else 's'}")
     for each in stream.waiting_campaigns or ():
         yield Line("", f"starts {utc(each.adv_campaign_datetime_start)} UTC: {each.adv_campaign_id} of {each.restaurant_id}")
     for number, each in enumerate(figures.get("latest_rejections", ())):
