@@ -1,5 +1,6 @@
 """The stand-in for the push service: each notification once, feedback where the client answered, nothing of others overwritten."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -9,17 +10,18 @@ import pytest
 from confluent_kafka import Producer
 
 from promo_assets.stream.messages import Campaign, NotificationTemplate, client_json
+from promo_assets_tests.faults.stream_process import wait_for
 from promo_assets_tests.world import World, world
 
 __all__ = ["world"]
 CAMPAIGN = Campaign("r", "c", "Two for one", "Ann", "ann@example.com", 100, 900, 50)
 TRIGGERED = 500
+PUSH = [str(Path(sys.executable).with_name("promo-assets")), "push"]
 
 
 def push(world: World, *arguments: str, status: int = 0) -> str:
     """What it says."""
-    command = [str(Path(sys.executable).with_name("promo-assets")), "push", "--until-caught-up", *arguments]
-    done = subprocess.run(command, env=world.env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*PUSH, "--until-caught-up", *arguments], env=world.env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == status, done.stderr
     assert done.stdout == ""
     return done.stderr
@@ -111,6 +113,17 @@ def test_what_is_no_notification_is_told_and_passed_over(world: World, value: by
     told = push(world)
     assert "no notification: partition 1, offset 0" in told
     assert "pushed 1 notifications" in told
+
+
+def test_a_second_one_takes_partitions_over_and_nobody_is_left_out(world: World) -> None:
+    notify(world, *(f"client-{number}" for number in range(400)))
+    first = subprocess.Popen([*PUSH, "--rate", "100", "--feedback-share", "1"], env=world.env, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: any(feedback(world).values()), "the first one's first answers", 30)
+    assert "clients answered" in push(world, "--feedback-share", "1")
+    wait_for(lambda: all(feedback(world).values()), "everybody's answer", 60)
+    first.send_signal(signal.SIGTERM)
+    _, told = first.communicate(timeout=30)
+    assert (first.returncode, "clients answered" in told) == (130, True), told
 
 
 def test_a_rate_is_kept(world: World) -> None:

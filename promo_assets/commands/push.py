@@ -17,7 +17,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 import psycopg
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka.admin import AclOperation
 
 from promo_assets.commands.kafka import Topic, end_offsets, find_topic, no_answer
@@ -29,6 +29,8 @@ from promo_assets.stream.writer import connect
 GROUP = "promo-assets-push"
 AT_ONCE = 1_000
 LOOK_S, TELL_EVERY_S = 0.2, 5
+# The partitions are another member's by now, who reads them from what was committed before.
+TAKEN_OVER = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS)
 # A real service keeps the ids where they outlive it. This one forgets: what it had not committed, it pushes again.
 IDS_KEPT = 1_000_000
 ANSWERS = ("thanks!", "will come", "booked a table", "too far away", "not interested", "no more of these, please")
@@ -92,7 +94,7 @@ class PushService:
                     messages = consumer.consume(self._at_once(), LOOK_S)
                     self._handle(connection, list(self._read(messages, read, ends or {})), stop)
                     if any(message.error() is None for message in messages):
-                        consumer.commit(asynchronous=False)
+                        _commit(consumer)
                     if ends is not None and read and read >= {each.partition for each in consumer.assignment()}:
                         return
                     if time.monotonic() - told_at > TELL_EVERY_S:
@@ -148,3 +150,11 @@ class PushService:
         chance, choice = int(notification_id[:8], 16) / 16**8, int(notification_id[8:16], 16)
         answer = Answer._make((*(notification[name] for name in Answer._fields[:-1]), ANSWERS[choice % len(ANSWERS)]))
         return answer if chance < self._feedback_share else None
+
+
+def _commit(consumer: Consumer) -> None:
+    try:
+        consumer.commit(asynchronous=False)
+    except KafkaException as error:
+        if error.args[0].code() not in TAKEN_OVER:
+            raise
