@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
@@ -94,3 +95,10 @@ class DagsterDev:
                 return answer.status == 200
         except (URLError, OSError):
             return False
+
+
+def page_of(dagster: DagsterDev, asset: str = "promo_notifications") -> dict[str, Any]:
+    """What its page shows: the metadata of the last materialization."""
+    (record,) = dagster.instance.fetch_materializations(dg.AssetKey(asset), limit=1).records
+    assert record.asset_materialization
+    return {key: entry.value for key, entry in record.asset_materialization.metadata.items()}

@@ -25,7 +25,9 @@ settings = load_settings()
 result = build_definitions(settings).resolve_job_def("daily_lake").execute_in_process(partition_key="2025-05-31")
 made = [event.asset_key.to_user_string() for event in result.get_asset_materialization_events()]
 assert "mart/city_activity" in made, made
-assert all(check.passed for check in result.get_asset_check_evaluations() if check.asset_key.path[-1] == "city_activity")
+checks = {check.check_name: check.passed for check in result.get_asset_check_evaluations() if check.asset_key.path[-1] == "city_activity"}
+assert checks.keys() >= {"schema", "key_is_unique", "not_null", "cities_are_known", "counts_are_not_negative"}, checks
+assert all(checks.values()), checks
 lake = Lake(open_session(settings, "look"), settings.lake_uri, settings.lake_owner)
 print("messages", lake.read(tables.CITY_ACTIVITY, [date(2025, 5, 31)]).groupBy().sum("messages").first()[0])
 """

@@ -1,6 +1,7 @@
 """The demo's last part: clients answer their notifications, and the lake tells what came of the campaigns."""
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import psycopg
@@ -20,11 +21,15 @@ _OF_DAY = """SELECT count(DISTINCT (restaurant_id, adv_campaign_id, datetime_cre
     WHERE trigger_datetime_created >= %s AND trigger_datetime_created < %s"""
 
 
-def show_campaigns(settings: Settings, dagster: DagsterDev, wait: Wait, stop: threading.Event, run: str) -> None:
-    """Prints what came of the campaigns of the demo's day; raises `CommandError` where the mart has others than Postgres."""
+def show_campaigns(settings: Settings, dagster: DagsterDev, wait: Wait, go_on: Callable[[], None], stop: threading.Event, run: str) -> None:
+    """Prints what came of the campaigns of the demo's day; raises `CommandError` where the mart has fewer than Postgres.
+
+    `wait` and `go_on` raise what ends the demo when the user has seen enough.
+    """
     topic = find_topic(settings, settings.topic_out, AclOperation.READ)
     with working("a stand-in for the push service reads the notifications, and some clients answer") as tell:
-        PushService(settings, topic, rate=None, feedback_share=FEEDBACK_SHARE).run(stop, end_offsets(settings, topic))
+        PushService(settings, topic, None, FEEDBACK_SHARE, campaigns=run).run(stop, end_offsets(settings, topic))
+        go_on()
         day, campaigns, clients, answers = _in_postgres(settings, run)
         tell(f"the job campaign_results tells what came of the campaigns of {day}")
         runs = Runs(dagster, wait)

@@ -69,15 +69,19 @@ def push(rate: float | None, feedback_share: float, until_caught_up: bool) -> No
 
 
 class PushService:
-    """One member of the group: several can run side by side, each with some of the topic's partitions."""
+    """One member of the group: several can run side by side, each with some of the topic's partitions.
 
-    def __init__(self, settings: Settings, topic: Topic, rate: float | None, feedback_share: float):
+    Clients answer to campaigns whose id begins with `campaigns`.
+    """
+
+    def __init__(self, settings: Settings, topic: Topic, rate: float | None, feedback_share: float, campaigns: str = ""):
         self._settings = settings
         self._topic = topic
         self._rate = rate
         self._feedback_share = feedback_share
+        self._campaigns = campaigns
         self._ids: OrderedDict[str, None] = OrderedDict()
-        self.pushed = self.repeated = self.answered = self.unusable = 0
+        self.pushed = self.repeated = self.answered = 0
 
     def run(self, stop: threading.Event, ends: dict[int, int] | None) -> None:
         """Until `stop`, or behind the offsets `ends` of its partitions. Raises `CommandError` where Kafka or Postgres fails it."""
@@ -95,7 +99,8 @@ class PushService:
                     self._handle(connection, list(self._read(messages, read, ends or {})), stop)
                     if any(message.error() is None for message in messages):
                         _commit(consumer)
-                    if ends is not None and read and read >= {each.partition for each in consumer.assignment()}:
+                    assigned = {each.partition for each in consumer.assignment()}  # none while they are handed out anew
+                    if ends is not None and assigned and read >= assigned:
                         return
                     if time.monotonic() - told_at > TELL_EVERY_S:
                         say(f"pushed {self.pushed:,}, {self.answered:,} answered")
@@ -123,7 +128,6 @@ class PushService:
                 notification = json.loads(message.value() or b"")
                 self._answer(notification_id, notification)
             except (KeyError, TypeError, ValueError):
-                self.unusable += 1
                 say(f"no notification: partition {message.partition()}, offset {message.offset()}")
                 continue
             if notification_id in self._ids:
@@ -149,7 +153,18 @@ class PushService:
         """The same for the same notification, always: done again, it writes nothing else."""
         chance, choice = int(notification_id[:8], 16) / 16**8, int(notification_id[8:16], 16)
         answer = Answer._make((*(notification[name] for name in Answer._fields[:-1]), ANSWERS[choice % len(ANSWERS)]))
-        return answer if chance < self._feedback_share else None
+        _check(answer)
+        return answer if chance < self._feedback_share and answer.adv_campaign_id.startswith(self._campaigns) else None
+
+
+def _check(answer: Answer) -> None:
+    """Raises `ValueError` for what Postgres would not take: of a foreign writer, and never the stream's."""
+    for text in (answer.restaurant_id, answer.adv_campaign_id, answer.client_id):
+        if not isinstance(text, str) or "\0" in text:
+            raise ValueError("a text without NUL is needed")
+    for number, bits in ((answer.datetime_created, 63), (answer.trigger_datetime_created, 31)):
+        if type(number) is not int or not -(2**bits) <= number < 2**bits:
+            raise ValueError("a whole number of seconds is needed")
 
 
 def _commit(consumer: Consumer) -> None:

@@ -1,10 +1,12 @@
 """`up`, `down`, `status`."""
 
+import contextlib
 import json
 import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import NoReturn
 
 from rich.console import Console
 from rich.live import Live
@@ -35,30 +37,39 @@ def stop_services() -> None:
 
 
 def print_status(as_json: bool, watch: bool) -> None:
+    if watch:
+        _watch(as_json)
     settings = load_settings()
-    if not watch:
-        found, state = _look(settings)
-        if as_json:
-            print(_as_json(settings, found, state))
-        else:
-            _print(settings, found.kafka, found.postgres_url)
-            sys.stdout.flush()
-            _say(_told(found, state))
-        _complain(found)
-        return
+    found, state = _look(settings)
+    if as_json:
+        print(_as_json(settings, found, state))
+    else:
+        _print(settings, found.kafka, found.postgres_url)
+        sys.stdout.flush()
+        _say(_told(found, state))
+    if missing := _missing(found):
+        raise CommandError(missing)
+
+
+def _watch(as_json: bool) -> NoReturn:
+    """Until Ctrl-C, also where something is away for a while."""
     stop = threading.Event()
-    with signals_set(stop), Live(console=Console(file=listener()), auto_refresh=False) as screen:
-        while True:
+    # Standard output stays what it is: on a terminal rich would take it for its own.
+    screen = Live(console=Console(file=listener()), auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+    pictures = not as_json and screen.console.is_terminal
+    with signals_set(stop), screen if pictures else contextlib.nullcontext():
+        while not stop.is_set():
+            settings = load_settings()  # a local service that was started again may have another port
             found, state = _look(settings)
+            lines = [*_told(found, state), *(Line("trouble", missing, bad=True) for missing in [_missing(found)] if missing)]
             if as_json:
                 print(_as_json(settings, found, state), flush=True)
-            elif screen.console.is_terminal:
-                screen.update(_as_grid(_told(found, state)), refresh=True)
+            elif pictures:
+                screen.update(_as_grid(lines), refresh=True)
             else:
-                _say(_told(found, state))
-            _complain(found)
-            if stop.wait(WATCH_S):
-                sys.exit(INTERRUPTED)
+                _say(lines)
+            stop.wait(WATCH_S)
+    sys.exit(INTERRUPTED)
 
 
 def _look(settings: Settings) -> tuple[services.Status, State]:
@@ -88,11 +99,10 @@ def _as_grid(lines: Iterable[Line]) -> Table:
     return grid
 
 
-def _complain(found: services.Status) -> None:
+def _missing(found: services.Status) -> str | None:
     missing = [name for name, where in (("Kafka", found.kafka), ("Postgres", found.postgres_url)) if where is None]
-    if missing:
-        verb = "do" if missing[1:] else "does"
-        raise CommandError(f"the local {' and '.join(missing)} {verb} not run: `promo-assets up` starts what is missing")
+    verb = "do" if missing[1:] else "does"
+    return f"the local {' and '.join(missing)} {verb} not run: `promo-assets up` starts what is missing" if missing else None
 
 
 def _print(settings: Settings, kafka: str | None, postgres_url: str | None) -> None:

@@ -45,14 +45,14 @@ class Page:
         self._next = self._next_still = self._listens_at = time.monotonic()
 
     def show_when_due(self) -> None:
-        if self._host.query and time.monotonic() >= self._listens_at:
-            self._running_since = self._running_since or time.time()
+        if time.monotonic() >= self._listens_at:
             self._told(self._show_due)
 
     def show_last(self) -> None:
-        """That it has ended, and why. Without the lag: asking a Kafka that is away would hold up the end."""
-        ended = f"failed: {first_line(self._host.error)}" if self._host.error else "stopped"
-        self._told(lambda: self._show(ended, None))
+        """That it has ended, and why; of a run that never streamed the pages say nothing."""
+        if self._running_since:
+            ended = f"failed: {first_line(self._host.error)}" if self._host.error else "stopped"
+            self._told(lambda: self._show(ended, {}))
 
     def _told(self, show: Callable[[], None]) -> None:
         try:
@@ -67,8 +67,11 @@ class Page:
             self._context.log.warning(f"a step is done again: {figures.last_error}" if figures.last_error else "it goes on")
             self._shown_error = figures.last_error
             self._next_still = now
+        if not self._host.query:
+            return
+        self._running_since = self._running_since or time.time()
         if now >= self._next and (now >= self._next_still or self._position() != self._moved_to):
-            self._show("running", self._host.messages_behind())
+            self._show("running", self._asked())
             steady = time.time() - (self._running_since or 0) > STEADY_FROM_S
             self._next = now + (STEADY_REPORT_S if steady else REPORT_S)
             self._next_still = now + STEADY_REPORT_S
@@ -77,26 +80,31 @@ class Page:
         """What moves when a micro-batch is finished, part of a long one is delivered, or a campaign's waiting ends."""
         return (self._host.figures.batches, self._host.figures.notifications, self._host.figures.waiting)
 
-    def _show(self, state: str, lag_messages: int | None) -> None:
+    def _asked(self) -> dict[str, Any]:
+        """What Kafka and Postgres know. Not asked at the end: one that is away would hold it up."""
+        lag_messages = self._host.messages_behind()
+        waiting = {"waiting_campaigns": dg.MetadataValue.md(self._waiting_campaigns())}
+        return waiting if lag_messages is None else {"lag_messages": lag_messages} | waiting
+
+    def _show(self, state: str, asked: dict[str, Any]) -> None:
         figures, position = self._host.figures, self._position()
         rejected = {"rejected": figures.rejected, "latest_rejections": dg.MetadataValue.md(self._rejections())}
         shown: dict[str, Any] = {  # in the order in which the page has it
             "state": state,
-            **({"running_since": _timestamp(self._running_since)} if self._running_since else {}),
+            "running_since": _timestamp(self._running_since or time.time()),
             "heartbeat": _timestamp(time.time()),
             "last_error": figures.last_error or "none",
-            **({} if lag_messages is None else {"lag_messages": lag_messages}),
             **figures.gauges,
-            "waiting_campaigns": dg.MetadataValue.md(self._waiting_campaigns()),
-            **rejected,
+            **asked,
             **figures.sums,
+            **rejected,  # last: one look at the figures for both pages
         }
         for name in DELIVERED_TO:
             self._context.log_event(dg.AssetMaterialization(name, metadata=shown))
-        if figures.rejected != self._shown_rejected:
+        if rejected["rejected"] != self._shown_rejected:
             self._context.log_event(dg.AssetMaterialization(DEAD_LETTERS, metadata=rejected))
-        self._shown_rejected = figures.rejected
-        if lag_messages is not None:  # else shown again when Spark has told how far its first micro-batch read
+        self._shown_rejected = rejected["rejected"]
+        if "lag_messages" in asked:  # else shown again when Spark has told how far its first micro-batch read
             self._moved_to = position
 
     def _rejections(self) -> str:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import dagster as dg
 import psutil
@@ -11,7 +10,7 @@ import pytest
 from dagster import DagsterRunStatus as Status
 
 from promo_assets.stream.turn import read_heartbeat
-from promo_assets_tests.dagster_dev import DagsterDev
+from promo_assets_tests.dagster_dev import DagsterDev, page_of
 from promo_assets_tests.expectation import campaign, problems
 from promo_assets_tests.faults.stream_process import wait_for
 from promo_assets_tests.world import World
@@ -84,17 +83,17 @@ def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(world: W
         "campaigns": 1, "notifications": 3_000, "rejected": 0, "expired": 0, "waiting": 0, "lag_messages": 0,
     }  # fmt: skip
     assert all(plotted[name] > 0 for name in ("batches", "lag_seconds", "rows_per_second", "batch_seconds", "notifications_per_minute"))
-    assert (page(dagster)["state"], page(dagster)["last_error"]) == ("running", "none")
+    assert (page_of(dagster)["state"], page_of(dagster)["last_error"]) == ("running", "none")
     clock("to its figures")
 
     waits = campaign("restaurant", "waits | for *it*", NOW + 80_000, NOW + 86_400)
     world.send(waits, b"broken")
     shown = wait_for(
-        lambda: (now := page(dagster))["waiting"] == now["rejected"] == 1 and now, "what waits and was rejected on the page", 30
+        lambda: (now := page_of(dagster))["waiting"] == now["rejected"] == 1 and now, "what waits and was rejected on the page", 30
     )
     assert "waits \\| for \\*it\\* |" in shown["waiting_campaigns"]
     assert "| the value is not JSON: Expecting value (character 0) |" in shown["latest_rejections"]
-    assert page(dagster, "promo_dead_letters")["latest_rejections"] == shown["latest_rejections"]
+    assert page_of(dagster, "promo_dead_letters")["latest_rejections"] == shown["latest_rejections"]
     assert abs(time.time() - shown["heartbeat"]) < 30
     assert NOW < shown["running_since"] < shown["heartbeat"]
 
@@ -106,7 +105,7 @@ def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(world: W
     dagster.terminate(first)
     wait_for(lambda: dagster.status(first) == Status.CANCELED, "the terminated run as canceled", 10)
     assert psutil.wait_procs(family, 10 - (time.monotonic() - began))[1] == []
-    assert page(dagster)["state"] == "stopped"
+    assert page_of(dagster)["state"] == "stopped"
     clock("to the end of the terminated run and of its processes")
     send()
     wait_for(arrived, "the campaign after the termination", ARRIVAL_S)
@@ -153,10 +152,3 @@ def figures(dagster: DagsterDev, run_id: str, name: str, value: float) -> dict[s
         found += [shown for shown in numbers if shown[name] == value][:1]
         assert all(isinstance(number, int | float) for shown in numbers for number in shown.values())
     return found[0] if len(found) == 2 and found[0] == found[1] else None
-
-
-def page(dagster: DagsterDev, asset: str = "promo_notifications") -> dict[str, Any]:
-    """What its page shows: the metadata of the last materialization."""
-    (record,) = dagster.instance.fetch_materializations(dg.AssetKey(asset), limit=1).records
-    assert record.asset_materialization
-    return {key: entry.value for key, entry in record.asset_materialization.metadata.items()}
