@@ -61,7 +61,9 @@ def _watch(as_json: bool) -> NoReturn:
         while not stop.is_set():
             settings = load_settings()  # a local service that was started again may have another port
             found, state = _look(settings)
-            lines = [*_told(found, state), *(Line("trouble", missing, bad=True) for missing in [_missing(found)] if missing)]
+            lines = list(_told(found, state))
+            if missing := _missing(found):
+                lines.append(Line("trouble", missing, bad=True))
             if as_json:
                 print(_as_json(settings, found, state), flush=True)
             elif pictures:
