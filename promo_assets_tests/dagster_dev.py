@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -95,6 +97,19 @@ class DagsterDev:
                 return answer.status == 200
         except (URLError, OSError):
             return False
+
+
+@contextmanager
+def dagster_dev(world: World) -> Iterator[DagsterDev]:
+    """One that ends with the test; of a test that fails, what it logged last is told."""
+    started = DagsterDev(world)
+    try:
+        yield started
+    except BaseException:
+        print(started.log.read_text(errors="replace")[-5_000:])
+        raise
+    finally:
+        started.end()
 
 
 def page_of(dagster: DagsterDev, asset: str = "promo_notifications") -> dict[str, Any]:

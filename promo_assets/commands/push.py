@@ -21,6 +21,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka.admin import AclOperation
 
 from promo_assets.commands.kafka import Topic, end_offsets, find_topic, no_answer
+from promo_assets.commands.ledger import first_line
 from promo_assets.commands.talk import INTERRUPTED, CommandError, say, signals_set
 from promo_assets.settings import Settings, load_settings
 from promo_assets.stream.topics import quiet_client
@@ -108,7 +109,7 @@ class PushService:
         except KafkaException as error:
             raise no_answer(self._settings, error.args[0], topics=f"READ on topic {self._topic.name}", group=GROUP) from None
         except psycopg.Error as error:
-            raise CommandError(f"Postgres: {str(error).strip().splitlines()[0]}") from None
+            raise CommandError(f"Postgres: {first_line(error)}") from None
 
     def _at_once(self) -> int:
         return AT_ONCE if self._rate is None else max(1, min(AT_ONCE, int(self._rate * LOOK_S)))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from promo_assets_tests.dagster_dev import DagsterDev
+from promo_assets_tests.dagster_dev import DagsterDev, dagster_dev
 from promo_assets_tests.expectation import campaign
 from promo_assets_tests.faults.stream_process import wait_for
 from promo_assets_tests.test_cli import COMMAND
@@ -61,16 +61,10 @@ def world(services, chromium, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="module")
 def dagster(world: World) -> Iterator[DagsterDev]:
-    started = DagsterDev(world)
-    try:
+    with dagster_dev(world) as started:
         wait_for(started.web_server_answers, "the web server", 120)
         wait_for(lambda: world.execute("SELECT count(*) FROM subscribers_feedback") == [(60,)], "the first notifications", 180)
         yield started
-    except BaseException:
-        print(started.log.read_text(errors="replace")[-5_000:])
-        raise
-    finally:
-        started.end()
 
 
 class Ui:

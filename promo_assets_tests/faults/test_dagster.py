@@ -10,7 +10,7 @@ import pytest
 from dagster import DagsterRunStatus as Status
 
 from promo_assets.stream.turn import read_heartbeat
-from promo_assets_tests.dagster_dev import DagsterDev, page_of
+from promo_assets_tests.dagster_dev import DagsterDev, dagster_dev, page_of
 from promo_assets_tests.expectation import campaign, problems
 from promo_assets_tests.faults.stream_process import wait_for
 from promo_assets_tests.world import World
@@ -24,14 +24,8 @@ FAVOURITES = {(f"client-{number}", "restaurant") for number in range(3_000)}
 
 @pytest.fixture
 def dagster(world: World) -> Iterator[DagsterDev]:
-    started = DagsterDev(world)
-    try:
+    with dagster_dev(world) as started:
         yield started
-    except BaseException:
-        print(started.log.read_text(errors="replace")[-5_000:])
-        raise
-    finally:
-        started.end()
 
 
 @pytest.fixture
