@@ -91,6 +91,19 @@ class Ui:
         finally:
             page.close()
 
+    @staticmethod
+    def shows(part, text: str | re.Pattern[str]) -> None:
+        """Now or soon: the UI draws a page bit by bit."""
+        from playwright.sync_api import expect
+
+        expect(part).to_contain_text(text, timeout=SLOW_MS)
+
+    @staticmethod
+    def counts(parts, number: int) -> None:
+        from playwright.sync_api import expect
+
+        expect(parts).to_have_count(number, timeout=SLOW_MS)
+
     def picture(self, page, name: str, **what) -> None:
         """For the README, with `make screenshots`; small."""
         if self._pictures is None:
