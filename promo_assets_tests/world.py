@@ -92,16 +92,21 @@ class World:
                 copy.write_row(pair)
 
     def send(
-        self, *values: bytes | dict | None, topic: str | None = None, partition: int | None = None, key: bytes | None = b"key"
+        self,
+        *values: bytes | dict | None,
+        topic: str | None = None,
+        partition: int | None = None,
+        key: bytes | None = b"key",
+        at_ms: int = 0,
     ) -> None:
-        """Messages into the input topic, in order, acknowledged; a dict is sent as JSON."""
+        """Messages into the input topic, in order, acknowledged; a dict is sent as JSON. `at_ms` is the sender's clock, if not this one."""
         producer = Producer({**self.kafka_client, "enable.idempotence": True, "message.max.bytes": 2_000_000})
         where = {} if partition is None else {"partition": partition}
         failed: list[object] = []
         for value in values:
             encoded = json.dumps(value).encode() if isinstance(value, dict) else value
             note = lambda error, _: failed.append(error) if error else None  # noqa: E731
-            producer.produce(topic or self.topic_in, value=encoded, key=key, on_delivery=note, **where)
+            producer.produce(topic or self.topic_in, value=encoded, key=key, on_delivery=note, timestamp=at_ms, **where)
             producer.poll(0)
         assert producer.flush(60) == 0
         assert not failed

@@ -1,7 +1,7 @@
 """How the lake is run: everything once, and then day by day."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date
 
 import dagster as dg
@@ -11,7 +11,7 @@ from promo_assets.lake import steps, tables
 from promo_assets.lake.cities import City
 from promo_assets.lake.files import LakeError
 from promo_assets.lake.interrupts import interruptible
-from promo_assets.lake.loaded import is_loaded, note_loaded, raw_as_it_is
+from promo_assets.lake.loaded import RawFiles, is_loaded, note_loaded
 from promo_assets.lake.pages import key_of, written_metadata
 from promo_assets.lake.storage import Lake
 
@@ -32,17 +32,16 @@ def build_jobs(daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitions
     @interruptible
     def load_every_day(context: dg.OpExecutionContext, config: LoadConfig, lake: dg.ResourceParam[Lake]) -> None:
         """Takes every RAW day to STG and DDS, many at once. Done again, it goes on where it was interrupted."""
-        days = _days_to_load(context, lake, daily, config.again)
-        failed: dict[date, str] = {}
-        began, loaded = time.monotonic(), 0
+        raw, failed = _raw_to_load(context, lake, daily, config.again)
+        began, loaded, of = time.monotonic(), 0, len(raw) + len(failed)
         cities = steps.load_cities(lake)
-        for chunk in _chunks(lake, days):
+        for chunk in _chunks(raw):
             failed |= _load(context, lake, cities, chunk)
             loaded += len(chunk)
-            left_s = (time.monotonic() - began) / loaded * (len(days) - loaded)
-            context.log.info(f"{loaded} of {len(days)} days, to {chunk[-1]}; about {left_s:.0f} s left")
+            left_s = (time.monotonic() - began) / loaded * (len(raw) - loaded)
+            context.log.info(f"{loaded} of {len(raw)} days, to {max(chunk)}; about {left_s:.0f} s left")
         if failed:
-            raise dg.Failure(f"{len(failed)} of {len(days)} days failed. " + " · ".join(failed[day] for day in sorted(failed)))
+            raise dg.Failure(f"{len(failed)} of {of} days failed. " + " · ".join(failed[day] for day in sorted(failed)))
 
     @dg.job(tags=TAGS)
     def initial_load() -> None:
@@ -81,7 +80,10 @@ def build_jobs(daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitions
     return [initial_load, daily_lake, campaign_results], [schedule, campaign_results_schedule]
 
 
-def _days_to_load(context: dg.OpExecutionContext, lake: Lake, daily: dg.DailyPartitionsDefinition, again: bool) -> list[date]:
+def _raw_to_load(
+    context: dg.OpExecutionContext, lake: Lake, daily: dg.DailyPartitionsDefinition, again: bool
+) -> tuple[dict[date, RawFiles], dict[date, str]]:
+    """The days that are not loaded yet, with their files; and those whose files cannot even be listed, and why."""
     present = lake.days(tables.RAW_EVENTS)
     if not present:
         raise dg.Failure(f"RAW has no day: {lake.path(tables.RAW_EVENTS)} has no folder date=YYYY-MM-DD")
@@ -90,30 +92,38 @@ def _days_to_load(context: dg.OpExecutionContext, lake: Lake, daily: dg.DailyPar
         context.log.warning(
             f"{len(present) - len(days)} RAW days are left out: the lake's days are from {daily.start:%Y-%m-%d} to yesterday"
         )
-    to_load = days if again else [day for day in days if not is_loaded(lake, day)]
-    context.log.info(f"RAW has {len(days)} days, {len(days) - len(to_load)} of them are loaded already")
-    return to_load
-
-
-def _chunks(lake: Lake, days: Sequence[date]) -> Iterator[list[date]]:
-    """Days that are loaded together."""
-    chunk: list[date] = []
-    size = 0
+    to_load: dict[date, RawFiles] = {}
+    failed: dict[date, str] = {}
     for day in days:
-        of_day = sum(length for _, length, _ in lake.files(tables.RAW_EVENTS, day))
+        try:
+            raw = lake.files(tables.RAW_EVENTS, day)
+        except LakeError as error:
+            failed[day] = str(error)
+            continue
+        if again or not is_loaded(lake, day, raw):
+            to_load[day] = raw
+    context.log.info(f"RAW has {len(days)} days, {len(days) - len(to_load) - len(failed)} of them are loaded already")
+    return to_load, failed
+
+
+def _chunks(raw: dict[date, RawFiles]) -> Iterator[dict[date, RawFiles]]:
+    """Days that are loaded together."""
+    chunk: dict[date, RawFiles] = {}
+    size = 0
+    for day, files in raw.items():
+        of_day = sum(length for _, length, _ in files)
         if chunk and (len(chunk) == DAYS_AT_ONCE or size + of_day > BYTES_AT_ONCE):
             yield chunk
-            chunk, size = [], 0
-        chunk.append(day)
+            chunk, size = {}, 0
+        chunk[day] = files
         size += of_day
     if chunk:
         yield chunk
 
 
-def _load(context: dg.OpExecutionContext, lake: Lake, cities: list[City], days: list[date]) -> dict[date, str]:
+def _load(context: dg.OpExecutionContext, lake: Lake, cities: list[City], raw: dict[date, RawFiles]) -> dict[date, str]:
     """Takes days to STG and DDS; says which failed, and why."""
-    raw = {day: raw_as_it_is(lake, day) for day in days}
-    done, failed = steps.stage(lake, days)
+    done, failed = steps.stage(lake, [*raw])
     staged = sorted(done)
     if not staged:
         return failed

@@ -7,22 +7,22 @@ from promo_assets.lake import tables
 from promo_assets.lake.storage import Lake
 from promo_assets.lake.tables import Table
 
+RawFiles = list[tuple[str, int, int]]  # names, sizes and times of a day's files: written anew, they differ
 MADE = (tables.STG_EVENTS, tables.EVENTS, tables.REJECTED_EVENTS, *tables.HISTORY)
 
 
-def raw_as_it_is(lake: Lake, day: date) -> bytes:
-    """Names, sizes and times of the day's files: written anew, they differ."""
-    return json.dumps(lake.files(tables.RAW_EVENTS, day)).encode()
-
-
-def is_loaded(lake: Lake, day: date) -> bool:
+def is_loaded(lake: Lake, day: date, raw: RawFiles) -> bool:
     """Everything made of the day is there, and RAW is as it was then."""
-    return lake.read_file(_note(day)) == raw_as_it_is(lake, day) and all(lake.has(table, day) for table in MADE)
+    return lake.read_file(_note(day)) == _content(raw) and all(lake.has(table, day) for table in MADE)
 
 
-def note_loaded(lake: Lake, day: date, raw: bytes) -> None:
+def note_loaded(lake: Lake, day: date, raw: RawFiles) -> None:
     """`raw` is how RAW was before it was read."""
-    lake.replace_file(raw, _note(day))
+    lake.replace_file(_content(raw), _note(day))
+
+
+def _content(raw: RawFiles) -> bytes:
+    return json.dumps(raw).encode()
 
 
 def _note(day: date) -> Table:

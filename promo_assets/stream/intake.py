@@ -80,7 +80,8 @@ def take_in(turn: Turn, batch_id: int) -> Callable[[Iterator[pa.RecordBatch]], I
                         continue
                     state = campaign.state_at(row["triggered_at"])
                     trigger = row["triggered_at"] if state == "due" else None
-                    source = (row["source_at"], row["partition"], row["offset"])
+                    # A sender's clock may go back, its partition's order does not.
+                    source = (last_message_at, row["partition"], row["offset"])
                     register.append((campaign.key, *campaign, turn.query_id, batch_id, *source, state, trigger))
                 _register(connection, turn.epoch, register)
         counted = {"messages": messages, "rejected": rejected, "last_message_at": last_message_at}

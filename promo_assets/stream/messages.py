@@ -11,6 +11,7 @@ from typing import NamedTuple, NoReturn
 
 LATEST_TIME = 253_402_300_799  # 9999-12-31T23:59:59Z
 EARLIEST_TIME = -(2**63)  # what a long holds
+LONGEST_INTEGER = len(str(EARLIEST_TIME))
 REJECTIONS_SHOWN = 5
 
 
@@ -64,15 +65,13 @@ def parse_campaign(value: bytes | None) -> Campaign:
     except UnicodeDecodeError as error:
         raise RejectedMessage(f"the value is not UTF-8 text (byte {error.start})") from None
     try:
-        message = json.loads(text, object_pairs_hook=_Pairs, parse_constant=_reject_constant)
+        message = json.loads(text, object_pairs_hook=_Pairs, parse_int=_integer, parse_constant=_reject_constant)
     except RejectedMessage:
         raise
     except RecursionError:
         raise RejectedMessage("the value is not usable JSON: nested too deeply") from None
     except json.JSONDecodeError as error:
         raise RejectedMessage(f"the value is not JSON: {error.msg} (character {error.pos})") from None
-    except ValueError:  # an integer of more digits than Python converts
-        raise RejectedMessage("the value is not usable JSON: a number has too many digits") from None
     if not isinstance(message, _Pairs):
         raise RejectedMessage("the value is JSON, but not an object")
     known = [(name, value) for name, value in message if name in FIELDS]
@@ -90,6 +89,13 @@ def parse_campaign(value: bytes | None) -> Campaign:
 
 class _Pairs(list):
     """A JSON object as its (name, value) pairs, so that a name standing twice is seen and objects differ from arrays."""
+
+
+def _integer(digits: str) -> int:
+    """As long as a time may need; of a longer one, which Python may refuse to convert, only the sign counts."""
+    if len(digits) <= LONGEST_INTEGER:
+        return int(digits)
+    return EARLIEST_TIME - 1 if digits.startswith("-") else LATEST_TIME + 1
 
 
 def _reject_constant(name: str) -> NoReturn:
@@ -116,10 +122,12 @@ def _time(name: str, value: object) -> int:
     if value is None:
         raise RejectedMessage(f"{name} is missing or null")
     if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value) if len(value.lstrip("0")) <= 12 else LATEST_TIME + 1
+        value = _integer(value.lstrip("0") or "0")
     if not isinstance(value, int) or isinstance(value, bool):
         raise RejectedMessage(f"{name} must be whole unix seconds (an integer, or a string of digits)")
-    if not EARLIEST_TIME <= value <= LATEST_TIME:
+    if value < EARLIEST_TIME:
+        raise RejectedMessage(f"{name} is smaller than a long can hold")
+    if value > LATEST_TIME:
         raise RejectedMessage(f"{name} lies beyond the year 9999 (are these milliseconds?)")
     return value
 

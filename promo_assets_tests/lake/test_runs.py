@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from promo_assets.definitions import build_definitions
 from promo_assets.lake import dds, steps, tables
+from promo_assets.lake.files import LakeError
 from promo_assets.lake.loaded import MADE
 from promo_assets.lake.storage import Lake
 from promo_assets.lake.tables import Table
@@ -142,6 +143,25 @@ def test_an_unreadable_day_does_not_stop_the_initial_load_and_is_named(world: Wo
     assert "is not a Parquet file" in message
     assert str(DAYS[0]) not in message
     assert world.lake.days(tables.EVENTS) == [DAYS[0], DAYS[2]]
+
+
+def test_a_day_whose_files_cannot_be_listed_does_not_stop_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a folder's permissions are missing, which for root they never are."""
+    for day in DAYS[:3]:
+        world.write_raw(day)
+    files = Lake.files
+
+    def files_or_refusal(lake: Lake, table: Table, day: date) -> list[tuple[str, int, int]]:
+        if (table, day) == (tables.RAW_EVENTS, DAYS[1]):
+            raise LakeError(f"date={day}: Permission denied")
+        return files(lake, table, day)
+
+    monkeypatch.setattr(Lake, "files", files_or_refusal)
+    result = world.run("initial_load")
+    assert not result.success
+    assert f"1 of 3 days failed. date={DAYS[1]}: Permission denied" in failure_of(result)
+    assert world.lake.days(tables.EVENTS) == [DAYS[0], DAYS[2]]
+    assert world.materialized(tables.EVENTS) == {str(DAYS[0]), str(DAYS[2])}
 
 
 def test_a_missing_day_fails_and_leaves_the_old_output(world: World) -> None:

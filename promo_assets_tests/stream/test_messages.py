@@ -20,6 +20,7 @@ VALID = {
 TEXTS = ["restaurant_id", "adv_campaign_id", "adv_campaign_content", "adv_campaign_owner", "adv_campaign_owner_contact"]
 TIMES = ["adv_campaign_datetime_start", "adv_campaign_datetime_end", "datetime_created"]
 NOT_A_TIME = "must be whole unix seconds (an integer, or a string of digits)"
+TOO_SMALL = "is smaller than a long can hold"
 TOO_LATE = "lies beyond the year 9999 (are these milliseconds?)"
 
 
@@ -66,7 +67,6 @@ def test_a_valid_message_is_the_campaign_it_describes():
         (b'{"extra": NaN}', "the value is not JSON: NaN is not a JSON number"),
         (b'{"extra": Infinity}', "the value is not JSON: Infinity is not a JSON number"),
         (b'{"extra": -Infinity}', "the value is not JSON: -Infinity is not a JSON number"),
-        (b'{"extra": ' + b"9" * 5_000 + b"}", "the value is not usable JSON: a number has too many digits"),
         (b"[" * 100_000 + b"]" * 100_000, "the value is not usable JSON: nested too deeply"),
         (b'{"extra": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001, "the value is not usable JSON: nested too deeply"),
     ],
@@ -152,7 +152,10 @@ def test_a_text_stays_as_it_is(text: str, value: str):
         ('"253402300800"', TOO_LATE),
         ("1700000000000", TOO_LATE),
         ("9223372036854775808", TOO_LATE),
+        ("9" * 5_000, TOO_LATE),
         ('"' + "9" * 5_000 + '"', TOO_LATE),
+        ("-9223372036854775809", TOO_SMALL),
+        ("-" + "9" * 5_000, TOO_SMALL),
     ],
     ids=lambda text: text[:24],
 )
@@ -169,17 +172,14 @@ def test_a_time_that_is_none_is_rejected(name: str, text: str, reason: str):
         ("-9223372036854775808", -(2**63)),
         ('"1699999999"', 1_699_999_999),
         ('"0000000000000001699999999"', 1_699_999_999),
+        ('"' + "0" * 5_000 + '1699999999"', 1_699_999_999),
+        ('"' + "0" * 5_000 + '"', 0),
         ("253402300799", 253_402_300_799),
         ('"253402300799"', 253_402_300_799),
     ],
 )
 def test_a_time_is_a_whole_number_or_one_in_quotes(text: str, value: int):
     assert parse_campaign(raw("datetime_created", text)).datetime_created == value
-
-
-def test_a_time_before_what_a_long_holds_is_rejected():
-    # The words speak of the year 9999, the commoner mistake; the number itself stands in the dead letter.
-    assert reason_for(raw("datetime_created", "-9223372036854775809")).startswith("datetime_created lies beyond")
 
 
 @pytest.mark.parametrize("end", ["1700000000", '"1700000000"', "1699999999", "0"])
@@ -194,6 +194,7 @@ def test_one_second_is_long_enough():
 
 def test_unknown_fields_are_ignored_however_odd():
     odd = b'"x": 1, "x": {"restaurant_id": 5}, "": [[]], "RESTAURANT_ID": null, "y": "\\ud800\\u0000", "z": 1e999, "client_id": "me", '
+    odd += b'"long": ' + b"9" * 5_000 + b', "longer": [-' + b"9" * 5_000 + b"], "
     assert parse_campaign(b"{" + odd + message()[1:]) == parse_campaign(message())
 
 

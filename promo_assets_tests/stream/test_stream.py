@@ -105,6 +105,22 @@ def test_the_first_valid_message_of_a_key_decides_whichever_partition_it_is_in(w
     assert len(world.rows()) == len(due)
 
 
+def test_the_first_of_a_partition_decides_whatever_its_senders_clocks_say(world: World, catch_up) -> None:
+    world.favour([("c", "r")])
+    one = campaign("r", "twice", SOON, LATER)
+    world.send(one, partition=1, at_ms=NOW * 1_000 + 5_000)
+    world.send(one | {"adv_campaign_content": "second of the partition"}, partition=1, at_ms=NOW * 1_000 - 5_000)
+    catch_up(world)
+    assert problems(world, [one], [{("c", "r")}]) == []
+    # Between partitions the clocks decide: this one's second message cannot be older than its first.
+    other = campaign("r", "thrice", SOON, LATER)
+    world.send(b"broken", other | {"adv_campaign_content": "later"}, partition=0, at_ms=NOW * 1_000 + 10_000)
+    world.send(other | {"adv_campaign_content": "later, and dated back"}, partition=0, at_ms=NOW * 1_000)
+    world.send(other, partition=2, at_ms=NOW * 1_000 + 1_000)
+    catch_up(world)
+    assert problems(world, [one, other], [{("c", "r")}, {("c", "r")}]) == []
+
+
 def test_same_ids_created_at_another_time_are_another_campaign(world: World, catch_up) -> None:
     world.favour([("c", "r")])
     campaigns = [campaign("r", "again", SOON, LATER, created=created) for created in (1, 2)]
