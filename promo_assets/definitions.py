@@ -14,7 +14,7 @@ from promo_assets.lake.assets import Marts, build_assets
 from promo_assets.lake.feedback import FeedbackSource
 from promo_assets.lake.jobs import build_jobs
 from promo_assets.lake.storage import Lake
-from promo_assets.settings import Settings, load_settings
+from promo_assets.settings import LONGEST_DEPTH, Settings, load_settings
 from promo_assets.spark import prepare_environment, spark_conf
 from promo_assets.stream.assets import STREAM_ASSETS, promo_stream
 from promo_assets.stream.jobs import promo_retention, promo_retention_schedule
@@ -64,7 +64,7 @@ def build_resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
         return FeedbackSource(*jdbc_source(Settings(**dict(settings)).feedback_url))
 
     @dg.resource(
-        config_schema={"depth": dg.Field(int, default_value=settings.lake_depth, description="Days of history in a mart, 1 to 3650.")},
+        config_schema={"depth": dg.Field(int, default_value=settings.lake_depth, description=f"Days in a mart, 1 to {LONGEST_DEPTH}.")},
         description="How marts are made: PROMO_LAKE_DEPTH unless a run's config says otherwise.",
     )
     def marts(context: dg.InitResourceContext) -> Marts:

@@ -4,13 +4,15 @@ from urllib.parse import quote
 
 from psycopg.conninfo import conninfo_to_dict
 
+from promo_assets.postgres_url import addresses
+
 FETCH_ROWS = 10_000
 
 
 def jdbc_source(database_url: str) -> tuple[str, dict[str, str]]:
     """libpq's URL as JDBC's, and the properties that go with it: user and password stay out of the URL.
 
-    `settings.POSTGRES_PARAMETERS` says what may stand in it: everything is passed on.
+    `postgres_url.POSTGRES_PARAMETERS` says what may stand in it: everything is passed on.
     """
     parts = conninfo_to_dict(database_url)
     properties = {"driver": "org.postgresql.Driver", "fetchsize": str(FETCH_ROWS), "tcpKeepAlive": "true"}
@@ -19,8 +21,5 @@ def jdbc_source(database_url: str) -> tuple[str, dict[str, str]]:
     properties |= {jdbc: str(parts[libpq]) for libpq, jdbc in (same | renamed).items() if parts.get(libpq)}
     if parts.get("target_session_attrs"):
         properties["targetServerType"] = "any" if parts["target_session_attrs"] == "any" else "primary"
-    hosts = str(parts["host"]).split(",")
-    ports = str(parts.get("port", 5432)).split(",")
-    in_brackets = [f"[{host}]" if ":" in host else host for host in hosts]
-    addresses = ",".join(f"{host}:{ports[min(index, len(ports) - 1)]}" for index, host in enumerate(in_brackets))
-    return f"jdbc:postgresql://{addresses}/{quote(str(parts['dbname']), safe='')}", properties
+    where = ",".join(f"{host}:{port}" for host, port in addresses(parts))
+    return f"jdbc:postgresql://{where}/{quote(str(parts['dbname']), safe='')}", properties

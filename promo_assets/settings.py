@@ -8,27 +8,24 @@ under `PROMO_HOME`.
 
 import json
 import re
-import ssl
-from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from psycopg import Error as PostgresError
-from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from promo_assets.certificates import read_certificates
+from promo_assets.postgres_url import check_url, with_database
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_KAFKA_PORT = 9092
 DEFAULT_POSTGRES_PORT = 5432
 DAGSTER_DATABASE = "dagster"
+LONGEST_DEPTH = 36_500
 SECRETS = ("kafka_password", "postgres_url", "feedback_postgres_url", "dagster_postgres_url")
-# What may follow a Postgres URL's question mark: libpq and Spark's JDBC driver both obey it (`jdbc.py` translates).
-POSTGRES_PARAMETERS = ("sslmode", "sslrootcert", "channel_binding", "target_session_attrs", "options", "connect_timeout")
 
 
 class SettingsError(ValueError):
@@ -45,42 +42,22 @@ def _topic(name: str) -> str:
     return name
 
 
-def _certificates(file: Path) -> str:
-    """The PEM certificates of a file, without whatever else stands in it."""
-    try:
-        text = file.read_text(errors="replace")
-    except FileNotFoundError:
-        raise ValueError("no such file") from None
-    except OSError as error:
-        raise ValueError(f"the file cannot be read: {error.strerror}") from None
-    found = "\n".join(re.findall("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", text, re.DOTALL))
-    try:
-        ssl.create_default_context(cadata=found or "none")
-    except (ssl.SSLError, ValueError):
-        raise ValueError("the file holds no PEM certificate") from None
-    return found + "\n"
+def _folder_or_uri(place: str) -> str:
+    if re.match("[A-Za-z][A-Za-z0-9+.-]+:", place) is None:
+        return str(_absolute(Path(place)))
+    if not re.match("[A-Za-z][A-Za-z0-9+.-]+:/", place):
+        raise ValueError("a folder, or a URI like hdfs://namenode:8020/folder, is needed")
+    return place
 
 
-def _check_postgres_parameters(parts: Mapping[str, Any]) -> None:
-    """libpq knows more than Spark's JDBC driver: what only one of them would obey is refused."""
-    for name, value in parts.items():
-        if name not in (*POSTGRES_PARAMETERS, "user", "password", "host", "port", "dbname"):
-            known = ", ".join(POSTGRES_PARAMETERS)
-            raise ValueError(f"the parameter {name} cannot be used, as Spark's reader would not obey it; these can be: {known}")
-        if name == "target_session_attrs" and value not in ("any", "read-write", "primary"):
-            raise ValueError(f"target_session_attrs={value} may lead to a server that takes no writes")
-    if any(host.startswith("/") for host in str(parts.get("host")).split(",")):
-        raise ValueError("Spark's reader needs a host that listens on TCP, not a socket's folder")
-    if root := parts.get("sslrootcert"):
-        if root == "system":
-            raise ValueError("sslrootcert=system cannot be used, as Spark's reader would not obey it: name the file with the authorities")
-        try:
-            _certificates(Path(root))
-        except ValueError as error:
-            raise ValueError(f"sslrootcert: {error}") from None
+def _iso_date(text: object) -> object:
+    if isinstance(text, str) and not re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError("a day like 2022-01-31 is needed")
+    return text
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+FolderOrUri = Annotated[str, AfterValidator(_folder_or_uri)]
 TopicName = Annotated[str, AfterValidator(_topic)]
 
 
@@ -146,13 +123,13 @@ class Settings(BaseSettings):
     feedback_postgres_url_file: AbsolutePath | None = None
     dagster_postgres_url: SecretStr | None = None
     dagster_postgres_url_file: AbsolutePath | None = None
-    checkpoint_dir: str | None = None
+    checkpoint_dir: FolderOrUri | None = None
     retention_days: Annotated[int, Field(ge=1, le=36_500)] = 90
-    lake_root: str | None = None
+    lake_root: FolderOrUri | None = None
     lake_owner: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] = "dosperados"
-    lake_depth: Annotated[int, Field(ge=1, le=3650)] = 28
-    lake_start: date = date(2022, 1, 1)
-    spark_master: Annotated[str, Field(pattern=r"^(local(\[.+\])?|spark://.+|yarn|k8s://.+)$")] = "local[*]"
+    lake_depth: Annotated[int, Field(ge=1, le=LONGEST_DEPTH)] = 28
+    lake_start: Annotated[date, BeforeValidator(_iso_date)] = date(2022, 1, 1)
+    spark_master: Annotated[str, Field(pattern=r"^(local(\[(\*|[1-9][0-9]*)(, *[1-9][0-9]*)?\])?|spark://.+|yarn|k8s://.+)$")] = "local[*]"
     spark_archive: str | None = None
     spark_python: str | None = None
 
@@ -176,26 +153,14 @@ class Settings(BaseSettings):
     def _postgres_url(cls, value: SecretStr | None, about: ValidationInfo) -> SecretStr | None:
         if value is None:
             return None
-        url = value.get_secret_value()
-        problem = "a URL like postgresql://user:password@host:5432/database is needed"
-        if not url.startswith(("postgresql://", "postgres://")):
-            raise ValueError(problem)
-        try:
-            parts = conninfo_to_dict(url)
-        except PostgresError:
-            raise ValueError(problem) from None
-        ports = [port for port in str(parts.get("port", "")).split(",") if port]  # one that is not named is 5432
-        if not parts.get("host") or not parts.get("dbname") or not all(port.isdigit() and 0 < int(port) < 65536 for port in ports):
-            raise ValueError(problem)
-        if about.field_name != "dagster_postgres_url":
-            _check_postgres_parameters(parts)
+        check_url(value.get_secret_value(), for_spark=about.field_name != "dagster_postgres_url")
         return value
 
     @field_validator("kafka_ca_file")
     @classmethod
     def _kafka_ca_file(cls, value: Path | None) -> Path | None:
         if value is not None:
-            _certificates(value)
+            read_certificates(value)
         return value
 
     @field_validator("spark_archive")
@@ -211,15 +176,17 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _kafka_login_is_whole(self) -> "Settings":
-        if self.kafka_security_protocol.startswith("SASL"):
-            needed = {
-                "KAFKA_SASL_MECHANISM": self.kafka_sasl_mechanism,
-                "KAFKA_USERNAME": self.kafka_username,
-                "KAFKA_PASSWORD": self.kafka_password,
-            }
-            for name, value in needed.items():
-                if value is None:
-                    raise ValueError(f"PROMO_{name}: needed with PROMO_KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol}")
+        protocol = self.kafka_security_protocol
+        login = {
+            "KAFKA_SASL_MECHANISM": self.kafka_sasl_mechanism,
+            "KAFKA_USERNAME": self.kafka_username,
+            "KAFKA_PASSWORD": self.kafka_password,
+        }
+        for name, value in login.items():
+            if protocol.startswith("SASL") and value is None:
+                raise ValueError(f"PROMO_{name}: needed with PROMO_KAFKA_SECURITY_PROTOCOL={protocol}")
+            if not protocol.startswith("SASL") and value is not None:
+                raise ValueError(f"PROMO_{name}: PROMO_KAFKA_SECURITY_PROTOCOL={protocol} has no login; SASL_SSL has one")
         if len({self.topic_in, self.topic_out, self.topic_dead_letters}) < 3:
             raise ValueError("PROMO_TOPIC_IN, PROMO_TOPIC_OUT, PROMO_TOPIC_DEAD_LETTERS: three different topics are needed")
         return self
@@ -274,7 +241,7 @@ class Settings(BaseSettings):
         """libpq URL of the database of Dagster's runs, events and schedules, with its password: never log it."""
         if self.dagster_postgres_url:
             return self.dagster_postgres_url.get_secret_value()
-        return urlsplit(self.database_url)._replace(path=f"/{DAGSTER_DATABASE}").geturl()
+        return with_database(self.database_url, DAGSTER_DATABASE)
 
     @property
     def checkpoint_root(self) -> str:
@@ -288,7 +255,7 @@ class Settings(BaseSettings):
     @cached_property
     def kafka_ca_pem(self) -> str:
         """The authorities' certificates themselves: executors on other machines do not have the file."""
-        return _certificates(self.kafka_ca_file) if self.kafka_ca_file else ""
+        return read_certificates(self.kafka_ca_file) if self.kafka_ca_file else ""
 
     def kafka_client(self) -> dict[str, str]:
         """What every Kafka client (librdkafka's names) needs to connect, wherever it runs; holds the password: never log it."""

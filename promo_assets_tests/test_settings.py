@@ -11,6 +11,8 @@ from promo_assets_tests.authority import Authority
 TOPIC = "a topic's name has 1 to 249 of the characters a-z A-Z 0-9 . _ -"
 URL = "a URL like postgresql://user:password@host:5432/database is needed"
 ADDRESS = "one or more HOST:PORT, separated by commas, are needed"
+PLACE = "a folder, or a URI like hdfs://namenode:8020/folder, is needed"
+DAY = "a day like 2022-01-31 is needed"
 NOT_OBEYED = (
     "the parameter {} cannot be used, as Spark's reader would not obey it; these can be: "
     "sslmode, sslrootcert, channel_binding, target_session_attrs, options, connect_timeout"
@@ -66,11 +68,17 @@ def _config() -> dict:
             "postgresql://u:secret@/d?host=/tmp",
             "Spark's reader needs a host that listens on TCP, not a socket's folder",
         ),
+        ("PROMO_LAKE_ROOT", "hdfs:lake", PLACE),
+        ("PROMO_CHECKPOINT_DIR", "s3a:", PLACE),
         ("PROMO_LAKE_OWNER", "../etc", None),
         ("PROMO_LAKE_DEPTH", "0", "Input should be greater than or equal to 1"),
         ("PROMO_LAKE_DEPTH", "many", None),
-        ("PROMO_LAKE_START", "yesterday", None),
-        ("PROMO_SPARK_MASTER", "localhost", None),
+        ("PROMO_LAKE_DEPTH", "36501", "Input should be less than or equal to 36500"),
+        ("PROMO_LAKE_START", "yesterday", DAY),
+        ("PROMO_LAKE_START", "0", DAY),
+        ("PROMO_LAKE_START", "2022-01-01T00:00", DAY),
+        ("PROMO_LAKE_START", "2022-02-30", None),
+        *(("PROMO_SPARK_MASTER", master, None) for master in ("localhost", "local[abc]", "local[0]", "local[]", "local[2", "local[2,0]")),
         ("PROMO_SPARK_ARCHIVE", "/nowhere/executors.tar.gz", "no such file; `promo-assets spark-archive` makes it"),
         ("PROMO_SPARK_ARCHIVE", "/bin/sh", "Spark unpacks .tar.gz, .tgz, .tar, .zip and .jar only"),
     ],
@@ -93,6 +101,41 @@ def test_a_login_must_be_whole(missing: str, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=f"^{missing}: needed with PROMO_KAFKA_SECURITY_PROTOCOL=SASL_SSL$"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PROMO_KAFKA_SASL_MECHANISM", "PLAIN"), ("PROMO_KAFKA_USERNAME", "u"), ("PROMO_KAFKA_PASSWORD", "secret")]
+)
+def test_a_login_that_the_protocol_would_not_use_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{name}: PROMO_KAFKA_SECURITY_PROTOCOL=PLAINTEXT has no login; SASL_SSL has one$"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["PROMO_LAKE_ROOT", "PROMO_CHECKPOINT_DIR"])
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        ("lake", "{here}/lake"),
+        ("~/lake/", "{home}/lake"),
+        ("/a/b", "/a/b"),
+        ("hdfs://nn:8020/x/", "hdfs://nn:8020/x/"),
+        ("file:/a", "file:/a"),
+    ],
+)
+def test_a_place_is_a_uri_or_a_folder_which_is_meant_from_here(
+    name: str, value: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(name, value)
+    settings = load_settings()
+    place = settings.lake_uri if name == "PROMO_LAKE_ROOT" else settings.checkpoint_root
+    assert place == meant.format(here=tmp_path, home=Path.home())
+
+
+@pytest.mark.parametrize("master", ["local", "local[*]", "local[2]", "local[12, 3]", "spark://a:7077,b:7077", "yarn", "k8s://https://a"])
+def test_masters_that_spark_knows_are_taken(master: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PROMO_SPARK_MASTER", master)
+    assert load_settings().spark_master == master
 
 
 def test_of_the_ca_file_only_the_certificates_are_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -144,6 +187,12 @@ SECRETS = {
 }
 
 
+@pytest.fixture
+def login_but_for_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SECURITY_PROTOCOL": "SASL_SSL", "SASL_MECHANISM": "PLAIN", "USERNAME": "u"}.items():
+        monkeypatch.setenv(f"PROMO_KAFKA_{name}", value)
+
+
 def shown(name: str) -> str | None:
     value = getattr(load_settings(), name.removeprefix("PROMO_").lower())
     return value and value.get_secret_value()
@@ -152,14 +201,17 @@ def shown(name: str) -> str | None:
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"], ids=["no end", "newline", "CRLF"])
 @pytest.mark.parametrize(("name", "secret"), SECRETS.items(), ids=SECRETS)
 def test_a_secret_is_what_its_file_holds_but_for_the_line_s_end(
-    name: str, secret: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, secret: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ):
+    if name == "PROMO_KAFKA_PASSWORD":
+        request.getfixturevalue("login_but_for_its_password")
     (tmp_path / "secret").write_bytes(f"{secret}{end}".encode())
     monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))
     assert shown(name) == secret
     assert "hidden" not in repr(load_settings())
 
 
+@pytest.mark.usefixtures("login_but_for_its_password")
 def test_only_the_line_s_end_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "secret").write_text(" p w \n\n")
     monkeypatch.setenv("PROMO_KAFKA_PASSWORD_FILE", "secret")  # from here
@@ -223,8 +275,9 @@ def test_the_environment_wins_whichever_way_it_names_a_secret(
         ({"POSTGRES_URL": "postgresql://u:p@h:1/d?sslmode=require"}, "postgresql://u:p@h:1/dagster?sslmode=require", False),
         ({"DAGSTER_POSTGRES_URL": "postgresql://u:p@g/e"}, "postgresql://u:p@g/e", False),
         ({"POSTGRES_URL": "postgresql://u:p@h/d", "DAGSTER_POSTGRES_URL": "postgresql://u:p@g/e"}, "postgresql://u:p@g/e", False),
+        ({"POSTGRES_URL": "postgresql://u:p#1?[@h/d"}, "postgresql://u:p%231%3F%5B@h:5432/dagster", False),
     ],
-    ids=["all is local", "an outside server", "only Dagster's is outside", "both are outside"],
+    ids=["all is local", "an outside server", "only Dagster's is outside", "both are outside", "a password with #, ? and ["],
 )
 def test_dagster_s_database_is_the_named_one_else_beside_the_stream_s(
     settings: dict[str, str], url: str, local: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -235,9 +288,10 @@ def test_dagster_s_database_is_the_named_one_else_beside_the_stream_s(
     assert (loaded.dagster_database_url, loaded.local_dagster) == (url, local)
 
 
+@pytest.mark.usefixtures("login_but_for_its_password")
 def test_secrets_do_not_show_in_a_settings_text(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("PROMO_POSTGRES_URL", "postgresql://u:hidden@h/d")
-    monkeypatch.setenv("PROMO_KAFKA_PASSWORD", "hidden")
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
     assert "hidden" not in repr(load_settings())
 
 

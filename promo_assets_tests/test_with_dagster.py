@@ -68,6 +68,15 @@ def test_a_database_that_is_missing_on_an_outside_server_is_named_without_the_pa
     assert url.split(":")[2].split("@")[0] not in done.stderr
 
 
+@pytest.mark.parametrize("password", ["pa#s3cret", "pa?s3cret", "pa[s3cret"])
+def test_a_password_that_libpq_takes_as_it_is_is_not_taken_for_something_else(env: dict[str, str], password: str) -> None:
+    nowhere = {"PROMO_DAGSTER_POSTGRES_URL": "", "PROMO_POSTGRES_URL": f"postgresql://u:{password}@127.0.0.1:1/promo"}
+    done = with_dagster(env | nowhere, "dagster")
+    assert done.returncode == 1
+    assert done.stderr.startswith("promo-assets: Dagster's database dagster on 127.0.0.1 (PROMO_DAGSTER_POSTGRES_URL) must exist")
+    assert "s3cret" not in done.stderr + done.stdout
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [

@@ -17,6 +17,7 @@ from promo_assets.commands.dagster_dev import stop_leftover
 from promo_assets.commands.state import Line, State, read_state, told_state
 from promo_assets.commands.talk import INTERRUPTED, CommandError, listener, printable, say, signals_set, working
 from promo_assets.local import services
+from promo_assets.postgres_url import without_password
 from promo_assets.settings import Settings, load_settings
 
 WATCH_S = 2
@@ -116,13 +117,3 @@ def _print(settings: Settings, kafka: str | None, postgres_url: str | None) -> N
 
 def shown_url(settings: Settings, postgres_url: str) -> str:
     return postgres_url if settings.local_postgres else without_password(postgres_url)
-
-
-def without_password(url: str) -> str:
-    """An outside database's password is not ours to show."""
-    from urllib.parse import parse_qsl, urlencode, urlsplit
-
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    query = urlencode([(name, value) for name, value in parse_qsl(parts.query) if name != "password"])
-    return parts._replace(netloc=user.partition(":")[0] + at + host, query=query).geturl()

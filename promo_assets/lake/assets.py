@@ -17,6 +17,7 @@ from promo_assets.lake.interrupts import interruptible
 from promo_assets.lake.pages import about, key_of, spec_of
 from promo_assets.lake.storage import Lake
 from promo_assets.lake.tables import Table
+from promo_assets.settings import LONGEST_DEPTH
 
 LakeParam = dg.ResourceParam[Lake]
 SourceParam = dg.ResourceParam[FeedbackSource]
@@ -30,8 +31,8 @@ class Marts:
     depth: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.depth <= 3650:
-            raise ValueError(f"depth: 1 to 3650 days, not {self.depth}")
+        if not 1 <= self.depth <= LONGEST_DEPTH:
+            raise ValueError(f"depth: 1 to {LONGEST_DEPTH} days, not {self.depth}")
 
 
 MartsParam = dg.ResourceParam[Marts]
