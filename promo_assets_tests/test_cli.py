@@ -573,7 +573,7 @@ def test_the_demo_shows_what_lies_in_the_sinks_and_in_the_lake_and_leaves_no_pro
     def in_files(folder: str) -> int:
         return sum(pq.ParquetFile(file).read([]).num_rows for file in (lake / "user" / folder).rglob("*.parquet"))
 
-    (yesterday,) = re.findall(r"^The marts as of (\S+): http://127.0.0.1:", told, re.MULTILINE)
+    (yesterday,) = re.findall(r"The marts as of (\S+): http://127.0.0.1:", told)
     assert date.fromisoformat(yesterday) in (before - timedelta(days=1), before)  # the demo may see midnight
     read, kept, rejected = (figures(told, f"events {what}") for what in ("read from RAW", "kept", "rejected"))
     assert read == [28, in_files("master/data/geo/events")] == [28, 140_000]

@@ -107,6 +107,12 @@ class Ui:
         expect(part).to_contain_text(text, timeout=SLOW_MS)
 
     @staticmethod
+    def shows_not(part, text: str) -> None:
+        from playwright.sync_api import expect
+
+        expect(part).not_to_contain_text(text, timeout=SLOW_MS)
+
+    @staticmethod
     def counts(parts, number: int) -> None:
         from playwright.sync_api import expect
 

@@ -142,6 +142,7 @@ def test_the_graph_shows_every_group_and_every_edge(ui: Ui) -> None:
         with contextlib.suppress(AssertionError):  # it is drawn bit by bit
             wait_for(lambda: drawn_graph(page) == GRAPH, "the whole graph", 30)
         assert drawn_graph(page) == GRAPH
+        ui.shows_not(page.locator("svg[class*=svgContainer]"), "Loading")
         drawn = page.locator("svg[class*=svgContainer]").bounding_box()
         ui.picture(page, "graph", clip=drawn)
 
@@ -181,7 +182,8 @@ def test_the_sensor_s_page_shows_its_ticks_and_the_running_stream(ui: Ui, dagste
         page.get_by_text("promo_stream", exact=True).first.wait_for()
         page.get_by_text("0 runs requested").nth(1).wait_for()
         ui.picture(page, "sensor")
-        page.get_by_role("button", name="0 runs requested").or_(page.get_by_text("0 runs requested")).first.click()  # the newest
+        newest = page.get_by_role("row").filter(has_text="View logs").first
+        newest.get_by_text("0 runs requested").last.click()
         page.get_by_text(re.compile(f"run {run_id} streams")).first.wait_for()
 
 

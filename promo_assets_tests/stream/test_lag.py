@@ -1,12 +1,14 @@
 """The lag, in messages and in seconds, of what lies unread in a real topic; with a stream: `test_operations.py`, on its page:
 `faults/test_dagster.py` and `browser/test_ui.py`."""
 
+import contextlib
 import time
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from promo_assets.stream.lag import count_behind, oldest_unread_s
-from promo_assets.stream.topics import input_offsets
+from promo_assets.stream.topics import InputOffsets, input_offsets
+from promo_assets_tests.faults.stream_process import wait_for
 from promo_assets_tests.world import World
 
 
@@ -17,8 +19,14 @@ def send(world: World, partition: int, age_s: int) -> None:
 
 
 def lag(world: World, read: dict[str, int]) -> tuple[int, float | None]:
-    ends = input_offsets(world.settings)
+    ends = wait_for(lambda: ends_of(world), "a leader of each partition", 30)
     return count_behind(read, ends), oldest_unread_s(world.settings, read, ends)
+
+
+def ends_of(world: World) -> InputOffsets | None:
+    """Nothing while the topic is so new that a partition has no leader."""
+    with contextlib.suppress(KafkaException):
+        return input_offsets(world.settings)
 
 
 def test_the_seconds_are_those_of_the_oldest_message_that_is_unread(world: World) -> None:
