@@ -43,8 +43,7 @@ OWNER = "bench"
 SIZES = {"0.5 M": (500_000, 20_000), "5 M": (5_000_000, 200_000)}  # events, users
 CHANNELS = 2_000
 HISTORY = [table.name for table in tables.HISTORY]
-MARTS = [table.name for table in tables.MARTS]
-USERS, GEO, FRIENDS = MARTS
+MARTS = USERS, GEO, FRIENDS = [tables.USERS.name, tables.GEO_MART.name, tables.FRIENDS.name]
 STG, DDS, REJECTED = "STG", "DDS events", "rejected_events"
 OURS = [STG, DDS, REJECTED, *HISTORY, *MARTS]
 NEEDED = ["visits", "first_messages"]  # of the history, by the marts users and geo

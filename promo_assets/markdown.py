@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 ROWS, CELL_LENGTH = 10, 80
+# Dagster's reader makes links of addresses, also of escaped ones, for it looks at the text that is left. An empty link parts that text.
+PARTED = "[]()"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -22,8 +24,9 @@ def image(png: bytes, alt: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Shows the text as it is; an underscore within a word is no emphasis and stays readable in the source."""
-    return re.sub(r"[\\`*\[\]<>&|~]|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(text.split()))
+    """Shows the text as it is, an address in it as no link; an underscore within a word is no emphasis and stays readable in the source."""
+    plain = re.sub(r"[\\`*\[\]<>&|~]|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(text.split()))
+    return re.sub(r":(?=//)|www(?=\.)|@", rf"\g<0>{PARTED}", plain, flags=re.IGNORECASE)
 
 
 def shortened(text: str, length: int) -> str:

@@ -11,7 +11,7 @@ from promo_assets.settings import PROJECT_ROOT
 
 PAGE = (PROJECT_ROOT / "CONTRIBUTING.md").read_text()
 STEP = re.compile(
-    r"(Append to|Create|Insert into|In) `([\w./]+)`(?:, (?:before|instead of) `([^`]+)`)?:\n\n```\w+\n(.*?)```\n", re.DOTALL | re.IGNORECASE
+    r"(Create|Insert into|In) `([\w./]+)`(?:,\s(?:before|instead of)\s`([^`]+)`)?:\n\n```\w+\n(.*?)```\n", re.DOTALL | re.IGNORECASE
 )
 PROGRAMS = Path(sys.executable).parent
 RUN_A_DAY = """
@@ -26,7 +26,8 @@ result = build_definitions(settings).resolve_job_def("daily_lake").execute_in_pr
 made = [event.asset_key.to_user_string() for event in result.get_asset_materialization_events()]
 assert "mart/city_activity" in made, made
 checks = {check.check_name: check.passed for check in result.get_asset_check_evaluations() if check.asset_key.path[-1] == "city_activity"}
-assert checks.keys() >= {"schema", "key_is_unique", "not_null", "cities_are_known", "counts_are_not_negative"}, checks
+expected = {"schema", "key_is_unique", "not_null", "cities_are_known", "counts_are_not_negative", "as_many_rows_as_before"}
+assert checks.keys() == expected, checks
 assert all(checks.values()), checks
 lake = Lake(open_session(settings, "look"), settings.lake_uri, settings.lake_owner)
 print("messages", lake.read(tables.CITY_ACTIVITY, [date(2025, 5, 31)]).groupBy().sum("messages").first()[0])
@@ -37,7 +38,7 @@ def test_the_mart_of_the_example_is_made_by_its_steps(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(PROJECT_ROOT, copy, ignore=shutil.ignore_patterns(".*", "node_modules", "__pycache__", "secrets"))
     steps = STEP.findall(PAGE)
-    assert len(steps) == PAGE.count("```python") + PAGE.count("```toml") == 9
+    assert len(steps) == PAGE.count("```python") + PAGE.count("```toml") == 11
     for doing, name, where, text in steps:
         follow(copy / name, doing.lower(), where, text)
 
@@ -55,8 +56,11 @@ def test_the_mart_of_the_example_is_made_by_its_steps(tmp_path: Path) -> None:
 
     run("ruff", "check", ".")
     run("ruff", "format", "--check", ".")
+    changed = [name for _, name, _, _ in steps if name.startswith("promo_assets/")]
+    run("basedpyright", "--pythonpath", sys.executable, *sorted({*changed}))
     run("lint-imports")
-    assert "2 passed" in run("pytest", "promo_assets_tests/lake/test_mart_city_activity.py", "-p", "no:cacheprovider")
+    tests = ("promo_assets_tests/lake/test_mart_city_activity.py", "promo_assets_tests/test_graph.py")
+    assert "3 passed" in run("pytest", *tests, "-p", "no:cacheprovider")
     run("promo-assets", "lake", "sample", "--days", "1", "--events-per-day", "200", "--users", "50", "--last-day", "2025-05-31")
     assert int(run("python", "-c", RUN_A_DAY).split("messages ")[1]) > 0
 
@@ -68,10 +72,7 @@ def follow(file: Path, doing: str, where: str, text: str) -> None:
         file.write_text(text)
         return
     before = file.read_text()
-    if doing == "append to":
-        file.write_text(before + "\n\n" + text if file.suffix == ".py" else before + text)
-        return
-    assert where in before, f"{file.name} has no {where}"
+    assert before.count(where) == 1, f"{file.name} has {where} {before.count(where)} times"
     new = text + where if doing == "insert into" else text.removesuffix("\n")
     file.write_text(before.replace(where, new))
 

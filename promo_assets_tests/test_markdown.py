@@ -11,6 +11,8 @@ from markdown_it import MarkdownIt
 from promo_assets import markdown
 
 HUGE = 2**63 - 1
+# What Dagster's reader of markdown (mdast-util-gfm-autolink-literal) makes a link of, in the source and in the text that is left of it.
+MADE_LINKS = re.compile(r"(https?://|www(?=\.))([-.\w]+)([^ \t\r\n]*)|([-.\w+]+)@([-\w]+(?:\.[-\w]+)+)", re.IGNORECASE)
 
 
 def test_markdown_holds_the_picture_and_its_description() -> None:
@@ -44,6 +46,27 @@ def test_markdown_holds_the_picture_and_its_description() -> None:
 )
 def test_a_cell_shows_its_value(value: object, shown: str) -> None:
     assert _table(markdown.table(["before", "value", "after"], [(1, value, 2)])) == [["before", "value", "after"], ["1", shown, "2"]]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://example.com/a?b=c",
+        "HTTP://EXAMPLE.COM",
+        "see (www.example.com)",
+        "WWW.example.com",
+        "ann_b@example.com, mailto:ann@example.com",
+        "hi!@example.com",
+        "![x](https://example.com)@www.example.com",
+        "<https://example.com>",
+    ],
+)
+def test_an_address_is_shown_and_is_no_link(value: str) -> None:
+    source = markdown.table(["value"], [(value,)])
+    ((shown,),) = _table(source)[1:]
+    assert html.unescape("".join(re.split(r"<a href=\"\"></a>", shown))) == value
+    texts = [html.unescape(text) for text in re.split(r"<[^>]*>", shown)]
+    assert [text for text in (source, *texts) if MADE_LINKS.search(text)] == []
 
 
 def test_a_preview_has_at_most_ten_rows_and_numbers_at_the_right() -> None:

@@ -112,7 +112,7 @@ class _Demo:
         self._wait(self._dagster.answers, SENT_S, "Dagster's UI did not answer")
         print(f"Every pair has one row in Postgres and one message in Kafka, and they agree. Dagster: {self._dagster.url}", flush=True)
         show_lake(settings, self._dagster, self._wait, self._go_on)
-        show_campaigns(settings, self._dagster, self._wait, self._go_on, self._stop, self._run)
+        show_campaigns(settings, self._dagster, self._wait, self._go_on, self._stop, self._run, out)
 
     def _read(self, samples: list[Sample], audience: dict[str, int], out: Position, dead_letters: Position) -> Results:
         def read() -> Results:

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import psycopg
-from confluent_kafka.admin import AclOperation
 
 from promo_assets.commands.dagster_dev import DagsterDev
+from promo_assets.commands.demo_results import Position
 from promo_assets.commands.demo_runs import Runs, Wait
-from promo_assets.commands.kafka import end_offsets, find_topic
+from promo_assets.commands.kafka import end_offsets
 from promo_assets.commands.push import PushService
-from promo_assets.commands.talk import CommandError, working
+from promo_assets.commands.talk import CommandError, counted, working
 from promo_assets.settings import Settings
 
 FEEDBACK_SHARE = 0.2
@@ -21,25 +21,26 @@ _OF_DAY = """SELECT count(DISTINCT (restaurant_id, adv_campaign_id, datetime_cre
     WHERE trigger_datetime_created >= %s AND trigger_datetime_created < %s"""
 
 
-def show_campaigns(settings: Settings, dagster: DagsterDev, wait: Wait, go_on: Callable[[], None], stop: threading.Event, run: str) -> None:
+def show_campaigns(
+    settings: Settings, dagster: DagsterDev, wait: Wait, go_on: Callable[[], None], stop: threading.Event, run: str, out: Position
+) -> None:
     """Prints what came of the campaigns of the demo's day; raises `CommandError` where the mart has fewer than Postgres.
 
-    `wait` and `go_on` raise what ends the demo when the user has seen enough.
+    `wait` and `go_on` raise what ends the demo when the user has seen enough. What lay in the output topic before the demo, and the
+    place of the user's own `promo-assets push` in it, stay as they are: the demo reads from `out` on, in a group of its own.
     """
-    topic = find_topic(settings, settings.topic_out, AclOperation.READ)
     with working("a stand-in for the push service reads the notifications, and some clients answer") as tell:
-        PushService(settings, topic, None, FEEDBACK_SHARE, campaigns=run).run(stop, end_offsets(settings, topic))
+        push = PushService(settings, out.topic, None, FEEDBACK_SHARE, f"promo-assets-push-{run}", out.offsets, campaigns=run)
+        push.run(stop, end_offsets(settings, out.topic))
         go_on()
         day, campaigns, clients, answers = _in_postgres(settings, run)
         tell(f"the job campaign_results tells what came of the campaigns of {day}")
         runs = Runs(dagster, wait)
         runs.run("campaign_results", day)
     if (shown := runs.rows(MART, [day])[day]) < campaigns:  # more have come since where others send, too
-        raise CommandError(f"not as promised: {MART} has {shown:,} campaigns of {day}, Postgres {campaigns:,}. See {dagster.log}")
-    print(
-        f"{campaigns:,} campaigns of {day} notified {clients:,} clients, {answers:,} answered: {dagster.url}/assets/{MART}",
-        flush=True,
-    )
+        raise CommandError(f"not as promised: {MART} has {counted(shown, 'campaigns')} of {day}, Postgres {campaigns:,}. See {dagster.log}")
+    notified = f"{counted(campaigns, 'campaigns')} of {day} notified {counted(clients, 'clients')}"
+    print(f"{notified}, {answers:,} answered: {dagster.url}/assets/{MART}", flush=True)
 
 
 def _in_postgres(settings: Settings, run: str) -> tuple:

@@ -11,8 +11,9 @@ from promo_assets.stream.ledger import LEDGER_VERSION, apply_ddl
 
 
 def apply_ledger(role: str | None, reader: str | None) -> None:
-    url = load_settings().database_url
-    with told_in_one_line(), psycopg.connect(url) as connection:
+    settings = load_settings()
+    url = settings.database_url
+    with told_in_one_line(settings), psycopg.connect(url) as connection:
         database, owner = connection.info.dbname, connection.info.user
         try:
             apply_ddl(url)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from promo_assets.commands.talk import CommandError, say, working
+from promo_assets.commands.talk import CommandError, counted, say, working
 from promo_assets.settings import Settings, load_settings
 from promo_assets.stream.ledger import check_ledger
 from promo_assets.stream.retention import DAY_S, Cleaned, clean_ledger, count_cleanable
@@ -22,18 +22,19 @@ from promo_assets.stream.writer import connect
 @contextlib.contextmanager
 def open_ledger(settings: Settings) -> Iterator[psycopg.Connection]:
     """A connection to a ledger that this release can work with; raises `CommandError`, `LedgerError`."""
-    with told_in_one_line(), connect(settings.database_url, "promo-assets") as connection:
+    with told_in_one_line(settings), connect(settings.database_url, "promo-assets") as connection:
         check_ledger(connection)
         yield connection
 
 
 @contextlib.contextmanager
-def told_in_one_line() -> Iterator[None]:
+def told_in_one_line(settings: Settings) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        gave = "gave no connection" if error.sqlstate is None or error.sqlstate.startswith(("08", "28", "3D", "57P")) else "refused"
-        raise CommandError(f"Postgres {gave}: {first_line(error)}") from None
+        away = error.sqlstate is None or error.sqlstate.startswith(("08", "28", "3D", "57P"))
+        hint = ". Does it run? `promo-assets up` starts the local one" if away and settings.local_postgres else ""
+        raise CommandError(f"Postgres {'gave no connection' if away else 'refused'}: {first_line(error)}{hint}") from None
 
 
 def first_line(error: psycopg.Error) -> str:
@@ -44,7 +45,7 @@ def clean(older_than_days: int | None, dry_run: bool, as_json: bool) -> None:
     settings = load_settings()
     days = older_than_days or settings.retention_days
     now = int(time.time())
-    with told_in_one_line():
+    with told_in_one_line(settings):
         if dry_run:
             tables = count_cleanable(settings.database_url, days, now)
         else:
@@ -57,7 +58,8 @@ def clean(older_than_days: int | None, dry_run: bool, as_json: bool) -> None:
         Console().print(_as_table(tables))
     rows = {table.table: table.rows for table in tables}
     over = f"{datetime.fromtimestamp(now - days * DAY_S, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    texts = f"the texts of {rows['campaigns']:,} campaigns, {rows['batches']:,} batches, {rows['units']:,} units"
+    batches = f"{rows['batches']:,} batch{'' if rows['batches'] == 1 else 'es'}"
+    texts = f"the texts of {counted(rows['campaigns'], 'campaigns')}, {batches}, {counted(rows['units'], 'units')}"
     say(f"{'would clean' if dry_run else 'cleaned'} what was over before {over}: {texts}")
 
 

@@ -12,26 +12,39 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import NamedTuple
 
 import psycopg
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AclOperation
 
 from promo_assets.commands.kafka import Topic, end_offsets, find_topic, no_answer
-from promo_assets.commands.ledger import first_line
-from promo_assets.commands.talk import INTERRUPTED, CommandError, say, signals_set
+from promo_assets.commands.ledger import told_in_one_line
+from promo_assets.commands.talk import INTERRUPTED, counted, say, signals_set
 from promo_assets.settings import Settings, load_settings
 from promo_assets.stream.topics import quiet_client
 from promo_assets.stream.writer import connect
 
 GROUP = "promo-assets-push"
+CONSUMER = {
+    "isolation.level": "read_committed",
+    "auto.offset.reset": "earliest",
+    "enable.auto.commit": "false",
+    "enable.partition.eof": "true",
+    "session.timeout.ms": "10000",  # of a killed one: then its partitions are another's
+}
 AT_ONCE = 1_000
 LOOK_S, TELL_EVERY_S = 0.2, 5
 # The partitions are another member's by now, who reads them from what was committed before.
-TAKEN_OVER = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS)
+TAKEN_OVER = (
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError._ASSIGNMENT_LOST,
+    KafkaError._NO_OFFSET,
+)
 # A real service keeps the ids where they outlive it. This one forgets: what it had not committed, it pushes again.
 IDS_KEPT = 1_000_000
 ANSWERS = ("thanks!", "will come", "booked a table", "too far away", "not interested", "no more of these, please")
@@ -64,7 +77,8 @@ def push(rate: float | None, feedback_share: float, until_caught_up: bool) -> No
         topic = find_topic(settings, settings.topic_out, AclOperation.READ)
         service = PushService(settings, topic, rate, feedback_share)
         service.run(stop, end_offsets(settings, topic) if until_caught_up else None)
-    say(f"pushed {service.pushed:,} notifications, {service.repeated:,} were repeats, {service.answered:,} clients answered")
+    pushed, repeated = counted(service.pushed, "notifications"), counted(service.repeated, "repeats")
+    say(f"pushed {pushed}, {repeated}, {counted(service.answered, 'clients')} answered")
     if stop.is_set():
         sys.exit(INTERRUPTED)
 
@@ -72,12 +86,23 @@ def push(rate: float | None, feedback_share: float, until_caught_up: bool) -> No
 class PushService:
     """One member of the group: several can run side by side, each with some of the topic's partitions.
 
-    Clients answer to campaigns whose id begins with `campaigns`.
+    Clients answer to campaigns whose id begins with `campaigns`. A new group reads from the offsets `start` on, else from the beginning.
     """
 
-    def __init__(self, settings: Settings, topic: Topic, rate: float | None, feedback_share: float, campaigns: str = ""):
+    def __init__(
+        self,
+        settings: Settings,
+        topic: Topic,
+        rate: float | None,
+        feedback_share: float,
+        group: str = GROUP,
+        start: Mapping[int, int] | None = None,
+        campaigns: str = "",
+    ):
         self._settings = settings
         self._topic = topic
+        self._group = group
+        self._start = start
         self._rate = rate
         self._feedback_share = feedback_share
         self._campaigns = campaigns
@@ -86,13 +111,16 @@ class PushService:
 
     def run(self, stop: threading.Event, ends: dict[int, int] | None) -> None:
         """Until `stop`, or behind the offsets `ends` of its partitions. Raises `CommandError` where Kafka or Postgres fails it."""
-        conf = {"group.id": GROUP, "isolation.level": "read_committed", "auto.offset.reset": "earliest", "enable.auto.commit": "false"}
         told_at = time.monotonic()
         try:
             with (
-                closing(Consumer(quiet_client(self._settings) | conf | {"enable.partition.eof": "true"})) as consumer,
+                told_in_one_line(self._settings),
+                closing(Consumer(quiet_client(self._settings) | CONSUMER | {"group.id": self._group})) as consumer,
                 connect(self._settings.database_url, GROUP) as connection,
             ):
+                if self._start:
+                    offsets = [TopicPartition(self._topic.name, *each) for each in self._start.items()]
+                    consumer.commit(offsets=offsets, asynchronous=False)
                 consumer.subscribe([self._topic.name])
                 read: set[int] = set()
                 while not stop.is_set():
@@ -107,9 +135,7 @@ class PushService:
                         say(f"pushed {self.pushed:,}, {self.answered:,} answered")
                         told_at = time.monotonic()
         except KafkaException as error:
-            raise no_answer(self._settings, error.args[0], topics=f"READ on topic {self._topic.name}", group=GROUP) from None
-        except psycopg.Error as error:
-            raise CommandError(f"Postgres: {first_line(error)}") from None
+            raise no_answer(self._settings, error.args[0], topics=f"READ on topic {self._topic.name}", group=self._group) from None
 
     def _at_once(self) -> int:
         return AT_ONCE if self._rate is None else max(1, min(AT_ONCE, int(self._rate * LOOK_S)))
@@ -118,17 +144,18 @@ class PushService:
         """(notification_id, notification) of those that were not pushed before; partitions read to their end are noted in `read`."""
         for message in messages:
             if (error := message.error()) is not None:
-                if error.name() != "_PARTITION_EOF":
+                if error.code() == KafkaError._PARTITION_EOF:
+                    if (message.offset() or 0) >= ends.get(message.partition() or 0, 0):
+                        read.add(message.partition() or 0)
+                elif error.code() != KafkaError._MAX_POLL_EXCEEDED:  # its work took too long: it joins again
                     raise KafkaException(error)
-                if (message.offset() or 0) >= ends.get(message.partition() or 0, 0):
-                    read.add(message.partition() or 0)
                 continue
             try:
                 header = dict(message.headers() or [])["notification_id"]
                 notification_id = header.decode("ascii") if isinstance(header, bytes) else str(header)
                 notification = json.loads(message.value() or b"")
                 self._answer(notification_id, notification)
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, RecursionError):
                 say(f"no notification: partition {message.partition()}, offset {message.offset()}")
                 continue
             if notification_id in self._ids:
@@ -163,6 +190,7 @@ def _check(answer: Answer) -> None:
     for text in (answer.restaurant_id, answer.adv_campaign_id, answer.client_id):
         if not isinstance(text, str) or "\0" in text:
             raise ValueError("a text without NUL is needed")
+        text.encode()  # a lone surrogate is a `ValueError`, too
     for number, bits in ((answer.datetime_created, 63), (answer.trigger_datetime_created, 31)):
         if type(number) is not int or not -(2**bits) <= number < 2**bits:
             raise ValueError("a whole number of seconds is needed")

@@ -16,7 +16,7 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from promo_assets.commands.dead_letters import DeadLetter, as_dead_letter
 from promo_assets.commands.kafka import ANSWER_S, AllOrNothing, Topic, find_topic, no_answer, read_to_end, reader
-from promo_assets.commands.talk import CommandError, UserError, say, working
+from promo_assets.commands.talk import CommandError, UserError, counted, say, working
 from promo_assets.settings import Settings, load_settings
 from promo_assets.stream.writer import committed, is_passing
 
@@ -70,7 +70,7 @@ def replay_dead_letters(ids: list[str]) -> None:
                 producer.commit_with([sent[each].committed(letters_topic.name, each) for each in touched], progress)
             count += len(some)
     left = "" if wanted or count else ": all were sent before, or there are none"
-    say(f"sent {count:,} dead letter{'' if count == 1 else 's'} to topic {input_topic.name} again{left}")
+    say(f"sent {counted(count, 'dead letters')} to topic {input_topic.name} again{left}")
 
 
 def _parse_id(text: str) -> tuple[int, int]:

@@ -47,7 +47,7 @@ def print_status(as_json: bool, watch: bool) -> None:
     else:
         _print(settings, found.kafka, found.postgres_url)
         sys.stdout.flush()
-        _say(_told(found, state))
+        _say(told_state(state))
     if missing := _missing(found):
         raise CommandError(missing)
 
@@ -62,7 +62,7 @@ def _watch(as_json: bool) -> NoReturn:
         while not stop.is_set():
             settings = load_settings()  # a local service that was started again may have another port
             found, state = _look(settings)
-            lines = list(_told(found, state))
+            lines = list(told_state(state))
             if missing := _missing(found):
                 lines.append(Line("trouble", missing, bad=True))
             if as_json:
@@ -78,10 +78,6 @@ def _watch(as_json: bool) -> NoReturn:
 def _look(settings: Settings) -> tuple[services.Status, State]:
     found = services.status(settings)
     return found, read_state(settings, found)
-
-
-def _told(found: services.Status, state: State) -> Iterable[Line]:
-    return told_state(state) if found.kafka and found.postgres_url else ()
 
 
 def _as_json(settings: Settings, found: services.Status, state: State) -> str:

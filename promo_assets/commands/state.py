@@ -8,20 +8,20 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import psycopg
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 
-from promo_assets.commands.kafka import reader
 from promo_assets.commands.ledger import first_line
+from promo_assets.commands.talk import counted
 from promo_assets.local.services import Status
 from promo_assets.settings import Settings
+from promo_assets.stream.lag import count_behind, oldest_unread_s
 from promo_assets.stream.ledger import LedgerError, check_ledger, count_waiting
-from promo_assets.stream.topics import InputOffsets, count_behind, input_offsets
+from promo_assets.stream.topics import InputOffsets, input_offsets
 from promo_assets.stream.turn import Heartbeat, ReadOffsets, read_heartbeat, read_shown
 from promo_assets.stream.waiting import WaitingCampaign, read_waiting, utc
 from promo_assets.stream.writer import connect
 
 ANSWER_S = 3
-OLDEST_S = 2
 WAITING_SHOWN = 5
 
 
@@ -66,8 +66,8 @@ def read_state(settings: Settings, found: Status) -> State:
         read = pool.submit(_ask_postgres, settings, state).result() if found.postgres_url else None
         kafka = ends.result() if ends else None
     if kafka and read and read["topic_id"] == kafka.topic_id:
-        state.stream.lag_messages = count_behind(read["offsets"], kafka.offsets)
-        state.stream.lag_seconds = _oldest_unread_s(settings, read, kafka) if state.stream.lag_messages else 0.0
+        state.stream.lag_messages = count_behind(read["offsets"], kafka)
+        state.stream.lag_seconds = oldest_unread_s(settings, read["offsets"], kafka)
     return state
 
 
@@ -110,22 +110,6 @@ def _set_heartbeat(stream: StreamState, heartbeat: Heartbeat) -> None:
         stream.heartbeat_age_seconds = round(max(0.0, time.time() - stream.heartbeat_at), 1)
 
 
-def _oldest_unread_s(settings: Settings, read: ReadOffsets, ends: InputOffsets) -> float | None:
-    """None where what is unread is no message, or not finished."""
-    unread = {partition: read["offsets"].get(str(partition), 0) for partition, end in ends.offsets.items()}
-    unread = {partition: offset for partition, offset in unread.items() if offset < ends.offsets[partition]}
-    oldest: float | None = None
-    with reader(settings, auto_offset_reset="earliest", fetch_wait_max_ms="20") as consumer:
-        consumer.assign([TopicPartition(settings.topic_in, partition, offset) for partition, offset in unread.items()])
-        deadline = time.monotonic() + OLDEST_S
-        while unread and time.monotonic() < deadline:
-            message = consumer.poll(0.1)
-            if message is not None and not message.error() and unread.pop(message.partition() or 0, None) is not None:
-                at = message.timestamp()[1] / 1000
-                oldest = at if oldest is None else min(oldest, at)
-    return None if oldest is None else round(max(0.0, time.time() - oldest), 1)
-
-
 class Line(NamedTuple):
     """What is told to people; `bad` is what somebody should look at."""
 
@@ -150,14 +134,15 @@ def told_state(state: State) -> Iterator[Line]:
         yield Line("stream", f"does not run; last sign of life {_when(stream.heartbeat_at)} ({stream.holder})", bad=True)
     if stream.lag_messages is not None:
         seconds = "" if stream.lag_seconds is None else f", the oldest is {stream.lag_seconds:.0f} s old"
-        yield Line("lag", f"{stream.lag_messages:,} messages{seconds if stream.lag_messages else ''}")
+        yield Line("lag", f"{counted(stream.lag_messages, 'messages')}{seconds if stream.lag_messages else ''}")
     figures = stream.figures or {}
     if stream.running and "notifications_per_minute" in figures:
-        yield Line("last minute", f"{figures['notifications_per_minute']:,} notifications")
+        yield Line("last minute", counted(figures["notifications_per_minute"], "notifications"))
     if figures:
         names = ("notifications", "campaigns", "rejected", "repeated", "expired")
-        yield Line("since its start", ", ".join(f"{figures.get(name, 0):,} {name}" for name in names))
-    yield Line("waiting", f"{stream.waiting:,} campaign{'' if stream.waiting == 1 else 's'}")
+        yield Line("since its start", ", ".join(counted(figures.get(name, 0), name) for name in names))
+    if stream.waiting is not None:
+        yield Line("waiting", counted(stream.waiting, "campaigns"))
     for each in stream.waiting_campaigns or ():
         yield Line("", f"starts {utc(each.adv_campaign_datetime_start)} UTC: {each.adv_campaign_id} of {each.restaurant_id}")
     for number, each in enumerate(figures.get("latest_rejections", ())):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from promo_assets.commands.talk import CommandError, first_line, keep_noise_in, say, signals_set
+from promo_assets.commands.talk import CommandError, counted, first_line, keep_noise_in, say, signals_set
 from promo_assets.settings import Settings, load_settings
 from promo_assets.spark import end_jvm, open_session
 from promo_assets.stream.host import Hosted
@@ -63,7 +63,7 @@ def _watch(host: Hosted, stop: threading.Event) -> None:
 
 def _told(host: Hosted) -> str:
     sums = host.figures.sums
-    parts = [f"{sums[name]:,} {name}" for name in ("campaigns", "notifications", "rejected", "repeated", "expired")]
+    parts = [counted(sums[name], name) for name in ("campaigns", "notifications", "rejected", "repeated", "expired")]
     return ", ".join([*parts, f"{host.figures.waiting:,} waiting"])
 
 

@@ -63,6 +63,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def counted(number: int, things: str) -> str:
+    """`things` is the plural: "1 campaign", "2,000 campaigns"."""
+    return f"{number:,} {things.removesuffix('s') if number == 1 else things}"
+
+
 def first_line(error: BaseException) -> str:
     """An error in one line; the name of its class leads where it is none of ours and its text alone would not tell."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

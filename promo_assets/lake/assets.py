@@ -145,7 +145,7 @@ def build_assets(daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitio
     @dg.asset(
         **about(tables.RESTAURANT_RESULTS),
         **by_day_to_today,
-        deps=[of(tables.SUBSCRIBERS_FEEDBACK), of(tables.CAMPAIGN_RESULTS)],
+        deps=[of(tables.SUBSCRIBERS_FEEDBACK)],
         check_specs=checks.specs(tables.RESTAURANT_RESULTS),
     )
     @interruptible

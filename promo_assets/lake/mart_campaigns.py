@@ -20,19 +20,24 @@ def staged_feedback(rows: DataFrame) -> DataFrame:
 
 def campaign_results(feedback: DataFrame) -> DataFrame:
     """Table `campaign_results`, and `date`, from table `subscribers_feedback`."""
-    first_at = F.unix_seconds("first_notification_at")
-    results = _results(feedback, CAMPAIGN).withColumn("seconds_to_first_notification", first_at - F.col("datetime_created"))
-    return results.select("date", *CAMPAIGN_RESULTS.column_names)
+    seconds = _seconds(F.unix_seconds("first_notification_at")).alias("seconds_to_first_notification")
+    return _results(feedback, CAMPAIGN).select("*", seconds).select("date", *CAMPAIGN_RESULTS.column_names)
 
 
-def restaurant_results(feedback: DataFrame, campaigns: DataFrame) -> DataFrame:
-    """Table `restaurant_results`, and `date`, from table `subscribers_feedback`, and table `campaign_results` of the same days."""
+def restaurant_results(feedback: DataFrame) -> DataFrame:
+    """Table `restaurant_results`, and `date`, from table `subscribers_feedback`: the other mart may be of an older state of it."""
+    campaigns = feedback.groupBy(*CAMPAIGN).agg(F.min("trigger_datetime_created").alias("first"))
     of_campaigns = campaigns.groupBy(*RESTAURANT).agg(
-        F.count("*").alias("campaigns"), F.median("seconds_to_first_notification").alias("seconds_to_first_notification")
+        F.count("*").alias("campaigns"), F.median(_seconds(F.col("first"))).alias("seconds_to_first_notification")
     )
     return (
         _results(feedback, RESTAURANT).join(of_campaigns, on=list(RESTAURANT), how="inner").select("date", *RESTAURANT_RESULTS.column_names)
     )
+
+
+def _seconds(first: Column) -> Column:
+    """To a campaign's first notification. A campaign may say of itself that it is older than a long can tell: null."""
+    return F.try_subtract(first.cast("long"), F.col("datetime_created"))
 
 
 def _results(feedback: DataFrame, key: Sequence[str]) -> DataFrame:

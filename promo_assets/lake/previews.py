@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import TimestampType
 
 from promo_assets import markdown
 from promo_assets.lake import plots, tables
@@ -31,7 +32,10 @@ def of_day(lake: Lake, table_: Table, day: date, cities: Sequence[City]) -> dict
     def of(read: Table) -> DataFrame:
         return lake.read(read, [day])
 
-    rows = of(table_).select(table_.column_names).orderBy(*table_.key).limit(ROWS).collect()
+    # As text: Python's datetimes would be in the zone of this process, and not UTC.
+    times = {field.name for field in table_.schema if isinstance(field.dataType, TimestampType)}
+    shown = [F.col(name).cast("string").alias(name) if name in times else F.col(name) for name in table_.column_names]
+    rows = of(table_).orderBy(*table_.key).limit(ROWS).select(shown).collect()
     draw = _PLOTS.get(table_.name, lambda *_: {})
     return {"preview": table(table_.column_names, rows)} | draw(of, {city.city_id: city for city in cities})
 
@@ -43,14 +47,16 @@ def _of_users(of: OfDay, _: dict[int, City]) -> dict[str, Any]:
 
 def _of_geo(of: OfDay, cities: dict[int, City]) -> dict[str, Any]:
     counted = ("week_message", "week_reaction", "week_subscription", "week_user")
-    weeks = of(tables.GEO_MART).select("week", "zone_id", *counted).distinct().orderBy("week", "zone_id").collect()
+    week = F.to_date("week").alias("week")
+    weeks = of(tables.GEO_MART).select(week, "zone_id", *counted).distinct().orderBy("week", "zone_id").collect()
     happened: Counter[int] = Counter()
     registered: Counter[int] = Counter()
     for row in weeks:
         happened[row.zone_id] += row.week_message
         registered[row.zone_id] += row.week_user
-    zones = [(cities[zone].city, cities[zone].lat, cities[zone].lon, happened[zone], registered[zone]) for zone in happened]
-    by_week = [(row.week.date(), cities[row.zone_id].city, *row[2:]) for row in weeks]
+    placed = [(zone, cities[zone]) for zone in happened if zone in cities]  # a city that geo.csv has no more has no place on a map
+    zones = [(city.city, city.lat, city.lon, happened[zone], registered[zone]) for zone, city in placed]
+    by_week = [(row.week, _name(cities, row.zone_id), *row[2:]) for row in weeks]
     return {
         "zones": _plot(plots.zones_map(zones), "messages and registrations of the window by zone"),
         "weeks": _plot(plots.weekly_counts(by_week), "events by week and zone"),
@@ -59,7 +65,7 @@ def _of_geo(of: OfDay, cities: dict[int, City]) -> dict[str, Any]:
 
 def _of_friends(of: OfDay, cities: dict[int, City]) -> dict[str, Any]:
     rows = of(tables.FRIENDS).groupBy("zone_id").agg(F.count("*").alias("pairs")).collect()
-    return {"zones": _plot(plots.pairs_by_zone([(cities[row.zone_id].city, row.pairs) for row in rows]), "pairs by zone")}
+    return {"zones": _plot(plots.pairs_by_zone([(_name(cities, row.zone_id), row.pairs) for row in rows]), "pairs by zone")}
 
 
 def _of_campaigns(of: OfDay, _: dict[int, City]) -> dict[str, Any]:
@@ -67,7 +73,9 @@ def _of_campaigns(of: OfDay, _: dict[int, City]) -> dict[str, Any]:
     hours = of(tables.SUBSCRIBERS_FEEDBACK).groupBy(hour).count().orderBy("hour").collect()
     seconds = F.col("seconds_to_first_notification")
     least_of_bin = F.coalesce(*(F.when(seconds >= least, F.lit(least)) for least in sorted(plots.DELAYS, reverse=True)), F.lit(-1))
-    bins = of(tables.CAMPAIGN_RESULTS).groupBy(least_of_bin.alias("seconds")).count().orderBy("seconds").collect()
+    bins = (
+        of(tables.CAMPAIGN_RESULTS).where(seconds.isNotNull()).groupBy(least_of_bin.alias("seconds")).count().orderBy("seconds").collect()
+    )
     return {
         "hours": _plot(plots.notifications_by_hour([tuple(row) for row in hours]), "notifications by hour"),
         "delays": _plot(plots.delays([tuple(row) for row in bins]), "campaigns by seconds to the first notification"),
@@ -78,6 +86,11 @@ def _of_restaurants(of: OfDay, _: dict[int, City]) -> dict[str, Any]:
     greatest = of(tables.RESTAURANT_RESULTS).orderBy(F.col("clients_notified").desc(), "restaurant_id").limit(plots.RESTAURANTS)
     rates = [tuple(row) for row in greatest.select("restaurant_id", "feedback_rate", "clients_notified").collect()]
     return {"rates": _plot(plots.feedback_rates(rates), "feedback rate by restaurant, the greatest first")}
+
+
+def _name(cities: dict[int, City], city_id: int) -> str:
+    """Of a city that geo.csv has no more: its id. A page must not fail a run whose mart is written."""
+    return cities[city_id].city if city_id in cities else f"zone {city_id}"
 
 
 def _plot(png: bytes, what: str) -> dg.MarkdownMetadataValue:

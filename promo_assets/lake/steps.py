@@ -136,7 +136,7 @@ def build_campaigns(lake: Lake, days: Sequence[date]) -> Done:
 
 
 def build_restaurants(lake: Lake, days: Sequence[date]) -> Done:
-    mart = restaurant_results(lake.read(tables.SUBSCRIBERS_FEEDBACK, days), lake.read(tables.CAMPAIGN_RESULTS, days))
+    mart = restaurant_results(lake.read(tables.SUBSCRIBERS_FEEDBACK, days))
     return lake.replace_days(_file_a_day(mart, days), tables.RESTAURANT_RESULTS, days)
 
 

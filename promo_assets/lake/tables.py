@@ -379,8 +379,7 @@ CAMPAIGN_RESULTS = Table(
             Column(
                 "seconds_to_first_notification",
                 LONG,
-                "from datetime_created to first_notification_at; below 0 where the sender's clock is ahead",
-                nullable=False,
+                "from datetime_created to first_notification_at; below 0 where the sender's clock is ahead, null where a long is too short",
                 made_from=f"{_STG}datetime_created {_STG}trigger_datetime_created",
             )
         ),
@@ -394,14 +393,13 @@ RESTAURANT_RESULTS = Table(
     "/user/{owner}/marts/restaurant_results",
     (
         Column("restaurant_id", STRING, "key", nullable=False, made_from=f"{_STG}restaurant_id"),
-        Column("campaigns", LONG, "how many", nullable=False, made_from="mart/campaign_results.adv_campaign_id", is_count=True),
+        Column("campaigns", LONG, "how many", nullable=False, made_from=f"{_STG}adv_campaign_id {_STG}datetime_created", is_count=True),
         *_results(
             Column(
                 "seconds_to_first_notification",
                 DOUBLE,
-                "the median of its campaigns",
-                nullable=False,
-                made_from="mart/campaign_results.seconds_to_first_notification",
+                "the median of its campaigns; null where it is of none of them known",
+                made_from=f"{_STG}datetime_created {_STG}trigger_datetime_created",
             )
         ),
     ),

@@ -23,7 +23,7 @@ class Figures:
     expired: int = 0
     waiting: int = 0
     next_start: int | None = None
-    lag_seconds: float = 0.0
+    last_batch_latency_seconds: float = 0.0
     """From the newest message's timestamp to the end of the batch that took it in."""
     batch_seconds: float = 0.0
     rows_per_second: float = 0.0
@@ -61,7 +61,7 @@ class Figures:
         self.batch_seconds = seconds
         self.rows_per_second = (self.notifications - self._before) / seconds
         if self._last_message_at:  # a batch may hold nothing but the marks that transactions leave
-            self.lag_seconds = max(0.0, time.time() - self._last_message_at / 1000)
+            self.last_batch_latency_seconds = max(0.0, time.time() - self._last_message_at / 1000)
         self.last_error = None
         self.batches += 1  # last: who sees it, sees the rest
 
@@ -75,10 +75,10 @@ class Figures:
     def gauges(self) -> dict[str, int | float]:
         """As it is now, or was in the last micro-batch."""
         return {
-            "lag_seconds": round(self.lag_seconds, 3),
             "notifications_per_minute": sum(pairs for _, pairs in self._of_last_minute()),
             "rows_per_second": round(self.rows_per_second, 1),
             "batch_seconds": round(self.batch_seconds, 3),
+            "last_batch_latency_seconds": round(self.last_batch_latency_seconds, 3),
             "waiting": self.waiting,
         }
 

@@ -17,11 +17,12 @@ from pyspark.sql.streaming.query import StreamingQuery
 from promo_assets.settings import Settings
 from promo_assets.stream import turn as turns
 from promo_assets.stream.figures import Figures
+from promo_assets.stream.lag import count_behind, oldest_unread_s
 from promo_assets.stream.query import PromoStream, first_line
 from promo_assets.stream.refusals import Refused, refusal_in
 from promo_assets.stream.reprocess import begin_at
 from promo_assets.stream.start import await_executor, check_room, get_session, prepare_database
-from promo_assets.stream.topics import check_topics, count_behind, input_offsets, no_answer
+from promo_assets.stream.topics import check_topics, input_offsets, no_answer
 from promo_assets.stream.turn import StreamError, take_turn
 from promo_assets.stream.writer import Turn, connect, rehearse
 
@@ -62,14 +63,16 @@ class Hosted:
             return None
         return json.loads(progress.sources[0].endOffset)[self.settings.topic_in]
 
-    def messages_behind(self) -> int | None:
-        """Offsets between the last finished micro-batch and the input topic's end; None where it is not known."""
+    def lag(self) -> tuple[int, float | None] | None:
+        """Of the last finished micro-batch behind the input topic's end, in offsets and seconds; None where it is not known."""
         try:
             read = self.read_offsets()
-            ends = input_offsets(self.settings).offsets if read is not None else {}
+            if read is None:
+                return None
+            ends = input_offsets(self.settings)
+            return count_behind(read, ends), oldest_unread_s(self.settings, read, ends)
         except (KafkaException, Py4JError):
             return None
-        return None if read is None else count_behind(read, ends)
 
     def _run(self) -> None:
         try:

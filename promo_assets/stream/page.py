@@ -82,9 +82,9 @@ class Page:
 
     def _asked(self) -> dict[str, Any]:
         """What Kafka and Postgres know. Not asked at the end: one that is away would hold it up."""
-        lag_messages = self._host.messages_behind()
-        waiting = {"waiting_campaigns": dg.MetadataValue.md(self._waiting_campaigns())}
-        return waiting if lag_messages is None else {"lag_messages": lag_messages} | waiting
+        messages, seconds = self._host.lag() or (None, None)
+        lag = {name: value for name, value in {"lag_messages": messages, "lag_seconds": seconds}.items() if value is not None}
+        return lag | {"waiting_campaigns": dg.MetadataValue.md(self._waiting_campaigns())}
 
     def _show(self, state: str, asked: dict[str, Any]) -> None:
         figures, position = self._host.figures, self._position()

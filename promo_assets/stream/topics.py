@@ -1,4 +1,4 @@
-"""Edge: what the stream must know of its Kafka topics before it starts, and how far behind it is."""
+"""Edge: what the stream must know of its Kafka topics before it starts, and where they end."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -139,8 +139,3 @@ def input_offsets(settings: Settings, where: OffsetSpec | None = None, answer_s:
     wanted = {TopicPartition(settings.topic_in, each.id): where or cast(OffsetSpec, OffsetSpec.latest()) for each in topic.partitions}
     found = admin.list_offsets(wanted, request_timeout=answer_s)
     return InputOffsets(str(topic.topic_id), {at.partition: future.result().offset for at, future in found.items()})
-
-
-def count_behind(read: dict[str, int], ends: dict[int, int]) -> int:
-    """Offsets between where the stream has read to, by partition, and the topic's end."""
-    return sum(max(0, end - read.get(str(partition), 0)) for partition, end in ends.items())

@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from importlib import util
 from pathlib import Path
 
@@ -26,9 +26,13 @@ FLAGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 SLOW_MS = 60_000
-YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
 FAVOURITES = [(f"client-{number:02}", f"restaurant-{number % 3}") for number in range(60)]
 COLOURS = 64
+
+
+def last_day() -> date:
+    """The lake's, as Dagster's "Latest" has it at this moment."""
+    return datetime.now(UTC).date() - timedelta(days=1)
 
 
 @pytest.fixture(scope="session")
@@ -47,11 +51,15 @@ def chromium() -> Iterator:
 
 @pytest.fixture(scope="module")
 def world(services, chromium, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One for all the tests of a file: favourites, a day of RAW, campaigns that are due, that wait and that are broken."""
+    """One for all the tests of a file: favourites, a day of RAW and the one that midnight could make the last, and campaigns that are
+    due, that wait and that are broken."""
     with new_world(services, tmp_path_factory.mktemp("browser")) as made:
         made.extra_env["PROMO_LAKE_ROOT"] = str(made.home / "lake")
         made.favour(FAVOURITES)
-        sample = ["lake", "sample", "--days", "1", "--events-per-day", "2000", "--users", "300", "--last-day", str(YESTERDAY)]
+        first = last_day()
+        made.extra_env["PROMO_LAKE_START"] = str(first)
+        until = ["--days", "2", "--last-day", str(first + timedelta(days=1))]
+        sample = ["lake", "sample", *until, "--events-per-day", "2000", "--users", "300"]
         subprocess.run([COMMAND, *sample], env=made.env, check=True, capture_output=True, timeout=60)
         now = int(time.time())
         made.send(*(campaign(f"restaurant-{n}", f"Two for one, no. {n}", now - 100, now + 86_400) for n in range(3)))
@@ -97,6 +105,12 @@ class Ui:
         from playwright.sync_api import expect
 
         expect(part).to_contain_text(text, timeout=SLOW_MS)
+
+    @staticmethod
+    def shows_not(part, text: str) -> None:
+        from playwright.sync_api import expect
+
+        expect(part).not_to_contain_text(text, timeout=SLOW_MS)
 
     @staticmethod
     def counts(parts, number: int) -> None:

@@ -197,7 +197,19 @@ def test_a_campaign_that_is_lost_fails_the_check(lake: LakeWorld, world: World, 
     result = lake.run(JOB, DAYS[0])
     assert not result.success
     assert [found.check_name for found in result.get_asset_check_evaluations() if not found.passed] == ["all_notifications_are_counted"]
-    assert not lake.lake.days(tables.RESTAURANT_RESULTS)
+
+
+def test_restaurants_are_counted_from_the_feedback_and_not_from_an_older_mart_of_campaigns(lake: LakeWorld, world: World) -> None:
+    """Where only they are made anew, after a first campaign of one and another of the other."""
+    notify(world, "r1", "c1", noon(DAYS[0]), {"ann": None})
+    assert lake.run(JOB, DAYS[0]).success
+    notify(world, "r1", "c2", noon(DAYS[0]) + 5, {"ann": "yes"})
+    notify(world, "r2", "c3", noon(DAYS[0]), {"ann": None})
+    keys = [dg.AssetKey([table.layer, table.name]) for table in (tables.SUBSCRIBERS_FEEDBACK, tables.RESTAURANT_RESULTS)]
+    assert lake.run(JOB, DAYS[0], asset_selection=keys).success
+    campaigns, restaurants = seen(lake, DAYS[0])
+    assert [row[1] for row in campaigns] == ["c1"], "it was not made anew"
+    assert restaurants == [("r1", 2, 1, 1, [("yes", 1)], 1.0, 20.0), ("r2", 1, 1, 0, [], 0.0, 20.0)]
 
 
 def test_the_rest_of_the_lake_does_not_need_postgres() -> None:

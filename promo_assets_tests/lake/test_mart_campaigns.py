@@ -90,6 +90,14 @@ CASES: dict[str, tuple[list[tuple], list[tuple]]] = {
             ("d", *AT_NOON, 2, 1, [("no", 1)], 0.5, 30),
         ],
     ),
+    "older than a long can tell": (
+        [row("a", created=-(2**63)), row("b", campaign="d", created=NOON - (2**63 - 1))],
+        [
+            ("c", *AT_NOON, 1, 0, NO_ANSWERS, 0.0, None),
+            ("d", *AT_NOON, 1, 0, NO_ANSWERS, 0.0, 9_223_372_036_854_775_807),
+        ],
+    ),
+    "only older than a long can tell": ([row("a", created=-(2**63))], [("c", *AT_NOON, 1, 0, NO_ANSWERS, 0.0, None)]),
     "a client that is there twice counts once": (
         [row("a", "yes"), row("a", "yes"), row("a", "no"), row("a"), row("b")],
         [("c", *AT_NOON, 2, 1, [("no", 1), ("yes", 1)], 0.5, 30)],
@@ -102,6 +110,8 @@ RESTAURANTS: dict[str, tuple] = {
         3, *AT_NOON, 2, 1, [("no", 1), ("yes", 1)], 0.5, 30.0,
     ),
     "nobody answered": (1, *AT_NOON, 2, 0, NO_ANSWERS, 0.0, 30.0),
+    "older than a long can tell": (2, *AT_NOON, 2, 0, NO_ANSWERS, 0.0, 2.0**63),
+    "only older than a long can tell": (1, *AT_NOON, 1, 0, NO_ANSWERS, 0.0, None),
 }  # fmt: skip
 
 
@@ -125,7 +135,7 @@ def spark(spark: SparkSession) -> SparkSession:
 def marts(spark: SparkSession) -> tuple[list[Row], list[Row]]:
     feedback = frame(spark, SUBSCRIBERS_FEEDBACK, [row for name, (rows, _) in CASES.items() for row in rows_of(name, rows)]).cache()
     campaigns = campaign_results(feedback)
-    restaurants = restaurant_results(feedback, campaigns)
+    restaurants = restaurant_results(feedback)
     of_both = [
         ("first_notification_at", "timestamp"),
         ("last_notification_at", "timestamp"),
@@ -159,13 +169,13 @@ def test_each_day_is_counted_for_itself(spark: SparkSession):
     next_day = [row("b", "no", at=MIDNIGHT + 86_400), row("c", "no", at=MIDNIGHT + 86_410)]
     rows = rows_of("r", [row("a", "yes")]) + rows_of("r", next_day, "1971-01-03")
     feedback = frame(spark, SUBSCRIBERS_FEEDBACK, rows).cache()
-    campaigns = campaign_results(feedback).cache()
+    campaigns = campaign_results(feedback)
     after_midnight = ("1971-01-03 00:00:00", "1971-01-03 00:00:10")
     assert told(campaigns) == [
         ("1971-01-02", "r", "c", NOON - 30, *AT_NOON, 1, 1, [("yes", 1)], 1.0, 30),
         ("1971-01-03", "r", "c", NOON - 30, *after_midnight, 2, 2, [("no", 2)], 1.0, 43_230),
     ]
-    assert told(restaurant_results(feedback, campaigns)) == [
+    assert told(restaurant_results(feedback)) == [
         ("1971-01-02", "r", 1, *AT_NOON, 1, 1, [("yes", 1)], 1.0, 30.0),
         ("1971-01-03", "r", 1, *after_midnight, 2, 2, [("no", 2)], 1.0, 43_230.0),
     ]
@@ -175,7 +185,7 @@ def test_a_restaurants_seconds_are_the_median_of_its_campaigns(spark: SparkSessi
     campaigns = {"a": 10, "b": 20, "c": 100_000, "d": 40}
     rows = rows_of("r", [row("x", campaign=name, created=NOON - seconds) for name, seconds in campaigns.items()])
     feedback = frame(spark, SUBSCRIBERS_FEEDBACK, rows)
-    assert [found[-1] for found in told(restaurant_results(feedback, campaign_results(feedback)))] == [30.0]
+    assert [found[-1] for found in told(restaurant_results(feedback))] == [30.0]
 
 
 def test_the_day_is_that_of_the_trigger_time(spark: SparkSession):

@@ -35,6 +35,8 @@ WEEKS = [
 ODD_WEEKS = [(datetime(2022, 5, 2), name, HUGE, 0, 1, 0) for name in ODD_NAMES]
 MANY_WEEKS = [(MONDAY + timedelta(weeks=n % 20), f"city {n % 200}", n, 0, 0, 1) for n in range(1000)]
 
+RATES = [(f"restaurant-{n:02}", n / plots.RESTAURANTS, 10**n) for n in range(plots.RESTAURANTS)]
+
 PICTURES: dict[str, Callable[[], bytes]] = {
     "zones": lambda: plots.zones_map(ZONES),
     "one zone": lambda: plots.zones_map(ZONES[:1]),
@@ -54,6 +56,15 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "one pair": lambda: plots.pairs_by_zone([("Sydney", 1)]),
     "odd pairs": lambda: plots.pairs_by_zone([(name, HUGE - n) for n, name in enumerate(ODD_NAMES)] * 2),
     "no pairs": lambda: plots.pairs_by_zone([("Sydney", 0)]),
+    "hours": lambda: plots.notifications_by_hour([(hour, 1_000 * hour) for hour in range(24)]),
+    "one hour": lambda: plots.notifications_by_hour([(7, 1)]),
+    "hours of very many": lambda: plots.notifications_by_hour([(hour, HUGE) for hour in range(24)]),
+    "delays": lambda: plots.delays([(seconds, 10 + n) for n, seconds in enumerate(plots.DELAYS)]),
+    "one delay": lambda: plots.delays([(0, 1)]),
+    "odd delays": lambda: plots.delays([(-HUGE, HUGE), (-1, 1), (HUGE, HUGE)]),
+    "rates": lambda: plots.feedback_rates(RATES),
+    "one rate": lambda: plots.feedback_rates([("r", 0.0, 1)]),
+    "odd rates": lambda: plots.feedback_rates([(name or "", 1.0, HUGE) for name in ODD_NAMES]),
 }
 FIGURES: dict[str, Callable[[], Figure]] = {
     "zones": lambda: plots._zones_figure(ZONES),
@@ -61,6 +72,10 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "weeks": lambda: plots._weekly_figure(WEEKS),
     "travels": lambda: plots._travel_figure([(n, 5 * n) for n in range(1, 40)]),
     "pairs": lambda: plots._pairs_figure([("Sydney", 3)]),
+    "hours": lambda: plots._hours_figure([(hour, 10**hour) for hour in range(19)]),
+    "delays": lambda: plots._delays_figure([(-1, 5), *((seconds, 5) for seconds in plots.DELAYS)]),
+    "rates": lambda: plots._rates_figure(RATES),
+    "odd rates": lambda: plots._rates_figure([(name or "", 1.0, HUGE) for name in ODD_NAMES]),
 }
 
 
@@ -75,15 +90,21 @@ def test_a_picture_is_small_and_white_behind(picture: Callable[[], bytes]) -> No
 
 
 def test_pictures_are_the_same_each_time_also_when_drawn_at_once() -> None:
-    some = [PICTURES[name] for name in ("odd zones", "one week", "travels", "pairs")]
+    some = [PICTURES[name] for name in ("odd zones", "one week", "travels", "pairs", "hours", "delays", "rates")]
     in_turn = [picture() for picture in some]
     with ThreadPoolExecutor(4) as pool:
         at_once = list(pool.map(lambda picture: picture(), some * 2))
     assert at_once == in_turn * 2
-    assert len(set(in_turn)) == 4
+    assert len(set(in_turn)) == len(some)
 
 
-@pytest.mark.parametrize("draw", [plots.zones_map, plots.weekly_counts, plots.travel_counts, plots.pairs_by_zone])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        plots.zones_map, plots.weekly_counts, plots.travel_counts, plots.pairs_by_zone,
+        plots.notifications_by_hour, plots.delays, plots.feedback_rates,
+    ],
+)  # fmt: skip
 def test_no_rows_give_a_small_picture_that_says_so(draw: Callable[[list], bytes]) -> None:
     assert Image.open(io.BytesIO(draw([]))).size == (240, 60)
     assert [text.get_text() for text in plots._no_rows().texts] == ["no rows"]

@@ -1,6 +1,6 @@
 """The lake's jobs as Dagster runs them, on small RAW days: what lies in the lake afterwards, and what Dagster knows of it."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from promo_assets.lake.storage import Lake
 from promo_assets.lake.tables import Table
 from promo_assets.settings import Settings
 from promo_assets_tests.lake.generated import message, reaction, subscription, write_day
+from promo_assets_tests.lake.rows import told
 
 FIRST = date(2022, 5, 1)
 DAYS = [FIRST + timedelta(days=n) for n in range(4)]
@@ -66,13 +67,13 @@ class World:
         return definition.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False)
 
     def contents(self, table: Table, day: date) -> list[tuple]:
-        """Rows of a day, in an order; without what depends on when they were computed."""
+        """Rows of a day, in an order, times as text in UTC; without what depends on when they were computed."""
         columns = [
             name
             for name in table.column_names
             if name not in ("event", "processed_dttm") and (table, name) != (tables.FRIENDS, "local_time")
         ]
-        return sorted((tuple(row) for row in self.lake.read(table, [day]).select(*columns).collect()), key=repr)
+        return told(self.lake.read(table, [day]).select(*columns))
 
     def all_contents(self, days: list[date]) -> dict[tuple, list[tuple]]:
         every = (tables.STG_EVENTS, tables.EVENTS, tables.REJECTED_EVENTS, *tables.HISTORY, *tables.MARTS)
@@ -103,10 +104,10 @@ def test_a_day_goes_from_raw_to_the_marts(world: World) -> None:
         (3, 2, 1, None, *at(DAYS[1]), *PERTH, 4, "message"),
     ]
     assert [row[-1] for row in world.contents(tables.REJECTED_EVENTS, DAYS[1])] == ["no user: digits are needed"]
-    local_time = datetime(2022, 5, 2, 18, 0)  # Perth is eight hours ahead
+    local_time = "2022-05-02 18:00:00"  # Perth is eight hours ahead
     assert world.contents(tables.USERS, DAYS[1]) == [(3, "Perth", None, 2, ["Sydney", "Perth"], local_time)]
     assert world.contents(tables.FRIENDS, DAYS[1]) == [(1, 2, 1)]
-    may, week_before, week = datetime(2022, 5, 1), datetime(2022, 4, 25), datetime(2022, 5, 2)
+    may, week_before, week = "2022-05-01 00:00:00", "2022-04-25 00:00:00", "2022-05-02 00:00:00"
     assert world.contents(tables.GEO_MART, DAYS[1]) == [
         (1, week_before, may, 1, 1, 2, 1, 1, 2, 4, 1),
         (1, week, may, 0, 1, 2, 0, 1, 2, 4, 1),
@@ -220,5 +221,5 @@ def failure_of(result: dg.ExecuteInProcessResult) -> str:
     return " ".join(str(event.event_specific_data.error.message) for event in result.all_events if event.is_step_failure)
 
 
-def at(day: date) -> tuple[datetime]:
-    return (datetime(day.year, day.month, day.day, 10),)
+def at(day: date) -> tuple[str]:
+    return (f"{day} 10:00:00",)

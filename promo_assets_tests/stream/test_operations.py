@@ -255,7 +255,7 @@ def test_status_tells_who_runs_how_far_behind_and_what_waits(world: World, spark
     assert "stream: does not run; last sign of life 20" in said
     assert "lag: 2 messages, the oldest is " in said
     assert "waiting: 1 campaign\n  starts 20" in said and "UTC: waits of r\n" in said
-    assert "50 notifications, 1 campaigns, 1 rejected" in said
+    assert "50 notifications, 1 campaign, 1 rejected" in said
     assert re.search(r"last rejected: the value is not JSON: .* \(\d-\d+, 20\d\d-.* UTC\)", said)
 
 
