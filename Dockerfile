@@ -22,7 +22,8 @@ ENV PATH=/opt/promo/.venv/bin:$PATH \
 COPY --chown=promo requirements.lock requirements-java.lock pyproject.toml README.md ./
 COPY --chown=promo promo_assets/__init__.py promo_assets/
 COPY --chown=promo promo_assets/local promo_assets/local
-RUN python promo_assets/local/setup.py && python -m promo_assets.local.jars hdfs
+# The second Python by its path: the shell still knows where it found `python` before there was an environment.
+RUN python promo_assets/local/setup.py && .venv/bin/python -m promo_assets.local.jars hdfs
 COPY --chown=promo promo_assets promo_assets
 COPY --chown=promo deploy deploy
 COPY --chown=promo workspace.yaml ./

@@ -1,5 +1,6 @@
 #!/bin/bash
 # `deploy/hdfs.sh namenode` or `datanode`: a node of HDFS, configured by the files in HADOOP_CONF_DIR. An empty NameNode is formatted first.
+# `deploy/hdfs.sh dfs -ls /`, `-cp`, …: what Hadoop's own program `hdfs dfs` does, which the image has not.
 set -euo pipefail
 classpath=$(python -c 'from promo_assets.local.jars import hdfs_classpath; print(hdfs_classpath())')
 java=(java -Xmx512m -Dlog4j2.level=WARN -cp "$HADOOP_CONF_DIR:$classpath")
@@ -11,8 +12,9 @@ namenode)
     exec "${java[@]}" org.apache.hadoop.hdfs.server.namenode.NameNode
     ;;
 datanode) exec "${java[@]}" org.apache.hadoop.hdfs.server.datanode.DataNode ;;
+dfs) exec "${java[@]}" org.apache.hadoop.fs.FsShell "${@:2}" ;;
 *)
-    echo "hdfs.sh: namenode or datanode is needed" >&2
+    echo "hdfs.sh: namenode, datanode or dfs is needed" >&2
     exit 2
     ;;
 esac

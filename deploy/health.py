@@ -13,6 +13,9 @@ def main(what: str, url: str) -> None:
         (node,) = json.loads(content)["beans"]
         if node["Safemode"]:
             sys.exit("the NameNode is in safe mode")
+        # A node that has registered is alive, but takes blocks only once it has told how much it holds.
+        if not any(each["capacity"] > 0 for each in json.loads(node["LiveNodes"]).values()):
+            sys.exit("no DataNode can take a block yet")
 
 
 if __name__ == "__main__":

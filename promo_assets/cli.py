@@ -257,7 +257,8 @@ def ledger_apply(
 ) -> None:
     """Make the stream's tables, or upgrade an older ledger in place, as the owner that PROMO_POSTGRES_URL names. All rows are kept.
 
-    Stream and lake can then run as roles that own nothing: see docs/security.md.
+    Stream and lake can then run as roles that own nothing: see docs/security.md. On standard output stands the ledger's id,
+    by which the stream names itself to Kafka: promo-<id>.
     """
     from promo_assets.commands.grants import apply_ledger
 

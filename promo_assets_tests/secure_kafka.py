@@ -130,13 +130,13 @@ def _one_line(pem: str) -> str:
     return pem.replace("\n", "\\n")
 
 
-def documented_acls(document: Path = DOCUMENT) -> list[AclBinding]:
+def documented_acls(ledger_id: str) -> list[AclBinding]:
     """What the `kafka-acls.sh` commands of the document make: the tests' users may do this and nothing else."""
-    return [binding for command in _commands(document) for binding in _bindings(command)]
+    return [binding for command in _commands(ledger_id) for binding in _bindings(command)]
 
 
-def _commands(document: Path) -> list[list[str]]:
-    text = document.read_text().replace("\\\n", " ")
+def _commands(ledger_id: str) -> list[list[str]]:
+    text = DOCUMENT.read_text().replace("\\\n", " ").replace("$LEDGER_ID", ledger_id)
     return [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("kafka-acls.sh ")]
 
 

@@ -131,6 +131,10 @@ def test_help_imports_nothing_heavy():
         (["stream", "reprocess", "--from-time", "1969-12-31"], "Kafka's times begin with 1970"),
         (["stream", "reprocess", "--from-offset", "0"], "--from-offset 0: PARTITION:OFFSET is needed, like 0:1200"),
         (["stream", "reprocess", "--from-offset", "0:-1"], "PARTITION:OFFSET is needed"),
+        (
+            ["stream", "reprocess", "--from-offset", "0:5", "--from-offset", "1:2", "--from-offset", "0:9"],
+            "--from-offset 0:9: partition 0 is named twice, and 5 was said first",
+        ),
         (["ledger", "clean", "--older-than", "0"], "'--older-than'"),
         (["campaigns", "cancel", "r", "c", "today"], "'DATETIME_CREATED'"),
         (["dead-letters", "replay", "--id"], "--id"),

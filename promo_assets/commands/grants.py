@@ -17,6 +17,7 @@ def apply_ledger(role: str | None, reader: str | None) -> None:
         database, owner = connection.info.dbname, connection.info.user
         try:
             apply_ddl(url)
+            found = connection.execute("SELECT ledger_id FROM promo_ledger.stream").fetchone()
             if role is not None:
                 grant_to(connection, role)
             if reader is not None:
@@ -29,4 +30,6 @@ def apply_ledger(role: str | None, reader: str | None) -> None:
             raise UserError(f"{first_line(error)}. Make it first: CREATE ROLE … LOGIN PASSWORD …") from None
     granted = f", and role {role} may do what the stream does" if role else ""
     granted += f", and role {reader} may read feedback" if reader else ""
+    if found:
+        print(found[0])
     say(f"the tables are there in database {database}, and the ledger is of version {LEDGER_VERSION}{granted}")

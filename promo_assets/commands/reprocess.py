@@ -17,7 +17,7 @@ def reprocess(from_time: str | None, from_offsets: Sequence[str]) -> None:
     if (from_time is None) == (not from_offsets):
         raise UserError("say from where to read again: --from-time, or --from-offset for each partition that is to be read again")
     time = _time(from_time) if from_time is not None else None
-    offsets = dict(map(_offset, from_offsets))
+    offsets = _offsets(from_offsets)
     settings = load_settings()
     host_stream(settings, "promo-assets stream reprocess", until_caught_up=True, again_from=_resolved(settings, time, offsets))
 
@@ -43,6 +43,16 @@ def _time(text: str) -> datetime:
     if time.timestamp() < 0:
         raise UserError(f"--from-time {text}: Kafka's times begin with 1970")
     return time
+
+
+def _offsets(texts: Sequence[str]) -> dict[int, int]:
+    offsets: dict[int, int] = {}
+    for partition, offset in map(_offset, texts):
+        if partition in offsets:
+            first = offsets[partition]
+            raise UserError(f"--from-offset {partition}:{offset}: partition {partition} is named twice, and {first} was said first")
+        offsets[partition] = offset
+    return offsets
 
 
 def _offset(text: str) -> tuple[int, int]:

@@ -9,12 +9,15 @@ import sys
 import threading
 import time
 import uuid
+import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import Request
 
 import psutil
@@ -32,8 +35,12 @@ from promo_assets_tests.faults.stream_process import kill_all, session_of, wait_
 from promo_assets_tests.secure_kafka import SecureKafka, documented_acls
 from promo_assets_tests.world import World, database
 
-MARK = "mark3dSecret"
-OF_KAFKA, OF_STREAM, OF_DAGSTER, WRONG = (f"{MARK}-{whose}" for whose in ("kafka", "stream", "dagster", "wrong"))
+# Whoever takes a URL apart in the wrong place leaves one of the two behind.
+MARKS = ("mark3dHead", "mark3dTail")
+OF_STREAM, OF_LAKE, OF_PUSH, OF_DAGSTER, WRONG = (
+    f"{MARKS[0]}#?[@/{MARKS[1]}-{whose}" for whose in ("stream", "lake", "push", "dagster", "wrong")
+)
+OF_KAFKA = "-".join(MARKS)  # followed by the user
 TOPICS = ("promo_campaigns", "promo_notifications", "promo_dead_letters")
 NOW = int(time.time())
 DAY = "2022-05-02"
@@ -47,20 +54,24 @@ class Everything:
     """What ran, and all that it said and showed meanwhile."""
 
     world: World
+    kafka: SecureKafka
     dagster_url: str
+    push_url: str
     spark_folder: Path
+    postgres_log: Path
     told: list[str] = field(default_factory=list)
     shown: dict[str, str] = field(default_factory=dict)
     command_lines: set[str] = field(default_factory=set)
 
     def places_with_the_mark(self) -> list[str]:
         """Everywhere that a secret can be read."""
-        found = [f"told: {text[:200]}" for text in self.told if MARK in text]
-        found += [f"shown: {url}" for url, page in self.shown.items() if MARK in page]
-        found += [f"process: {line[:200]}" for line in self.command_lines if MARK in line]
-        found += [f"file: {file}" for folder in (self.world.home, self.spark_folder) for file in _files_with(MARK.encode(), folder)]
+        found = [f"told: {text[:200]}" for text in self.told if _marked(text)]
+        found += [f"shown: {url}" for url, page in self.shown.items() if _marked(page)]
+        found += [f"process: {line[:200]}" for line in self.command_lines if _marked(line)]
+        found += [f"file: {file}" for folder in (self.world.home, self.spark_folder) for file in _marked_files(folder)]
+        found += [f"log: {self.postgres_log}"] if _marked(self.postgres_log.read_text(errors="replace")) else []
         for url in (self.dagster_url, self.world.postgres_url):
-            found += [f"table: {table}" for table in _tables_with(MARK, url)]
+            found += [f"table: {table}" for table in _marked_tables(url)]
         return found
 
 
@@ -68,33 +79,47 @@ class Everything:
 def everything(
     services, standalone: Standalone, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[Everything]:
-    acls = documented_acls()
-    kafka = SecureKafka(tmp_path_factory.mktemp("secret-kafka"), sorted({acl.principal.removeprefix("User:") for acl in acls}))
-    kafka.passwords["promo_stream"] = OF_KAFKA
     name = f"w{uuid.uuid4().hex[:10]}"
-    with kafka, database(services.postgres_url, name) as url, database(services.postgres_url, f"{name}d") as dagster_url:
+    with ExitStack() as all_of_it:
+        url, dagster_url = (all_of_it.enter_context(database(services.postgres_url, each)) for each in (name, f"{name}d"))
+        with psycopg.connect(url) as connection:
+            ((ledger_id,),) = connection.execute("SELECT ledger_id::text FROM promo_ledger.stream").fetchall()
+        acls = documented_acls(ledger_id)
+        users = sorted({acl.principal.removeprefix("User:") for acl in acls})
+        kafka = SecureKafka(tmp_path_factory.mktemp("secret-kafka"), users)
+        kafka.passwords |= {user: f"{OF_KAFKA}-{user}" for user in users}
+        all_of_it.enter_context(kafka)
         for done in kafka.admin.create_acls(acls).values():
             done.result()
         world = World(kafka.address, url, tmp_path_factory.mktemp("secrets"), *TOPICS, kafka_login=kafka.login())
         world.create_topics(*TOPICS)
         secret = tmp_path_factory.mktemp("given") / "kafka_password"
-        secret.write_text(f"{OF_KAFKA}\n")
-        with _role(url, f"{name}_stream", OF_STREAM) as stream, _role(dagster_url, f"{name}_dagster", OF_DAGSTER) as dagster:
-            _as_owner(world, "ledger", "apply", "--grant-to", f"{name}_stream")
-            world.extra_env |= kafka.environment("promo_stream") | standalone.env
-            del world.extra_env["PROMO_KAFKA_PASSWORD"]
-            world.extra_env |= {
-                "PROMO_KAFKA_PASSWORD_FILE": str(secret),
-                "PROMO_POSTGRES_URL": stream,
-                "PROMO_DAGSTER_POSTGRES_URL": dagster,
-                "PROMO_LAKE_ROOT": str(world.home / "lake"),
-                "SPARK_CONF_DIR": str(world.home / "spark-conf"),
-                "SPARK_LOCAL_IP": "127.0.0.1",
-            }
-            made = Everything(world, dagster_url, standalone.folder)
-            with _command_lines_seen(made):
-                _run_everything(made, lake=bool(pytestconfig.getoption("whole")))
-            yield made
+        secret.write_text(f"{kafka.passwords['promo_stream']}\n")
+        stream, lake, push = (
+            all_of_it.enter_context(_role(url, f"{name}_{role}", password))
+            for role, password in (("stream", OF_STREAM), ("lake", OF_LAKE), ("push", OF_PUSH))
+        )
+        dagster = all_of_it.enter_context(_role(dagster_url, f"{name}_dagster", OF_DAGSTER))
+        with psycopg.connect(dagster_url) as connection:
+            connection.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(f"{name}_dagster")))
+        _as_owner(world, "ledger", "apply", "--grant-to", f"{name}_stream", "--feedback-reader", f"{name}_lake")
+        world.execute(f"GRANT SELECT, UPDATE (feedback) ON subscribers_feedback TO {name}_push")
+        world.extra_env |= kafka.environment("promo_stream") | standalone.env
+        del world.extra_env["PROMO_KAFKA_PASSWORD"]
+        world.extra_env |= {
+            "PROMO_KAFKA_PASSWORD_FILE": str(secret),
+            "PROMO_POSTGRES_URL": stream,
+            "PROMO_FEEDBACK_POSTGRES_URL": lake,
+            "PROMO_DAGSTER_POSTGRES_URL": dagster,
+            "PROMO_LAKE_ROOT": str(world.home / "lake"),
+            "SPARK_CONF_DIR": str(world.home / "spark-conf"),
+            "SPARK_LOCAL_IP": "127.0.0.1",
+        }
+        log = services.home / "local" / "logs" / "postgres.log"
+        made = Everything(world, kafka, dagster_url, push, standalone.folder, log)
+        with _command_lines_seen(made):
+            _run_everything(made, lake=bool(pytestconfig.getoption("whole")))
+        yield made
 
 
 def _run_everything(made: Everything, lake: bool) -> None:
@@ -108,22 +133,33 @@ def _run_everything(made: Everything, lake: bool) -> None:
     )
     world.favour({(f"client-{number}", "r") for number in range(50)})
     world.send(campaign("r", "promo", NOW - 100, NOW + 86_400), b"broken")
+    told = campaign("r", "of the day", NOW - 100, NOW + 86_400)
+    noon = int(datetime.fromisoformat(f"{DAY}T12:00:00Z").timestamp())
+    row = (*told.values(), "client-1", noon)
+    world.execute(f"INSERT INTO subscribers_feedback VALUES (DEFAULT, {', '.join(['%s'] * len(row))}, 'yes')", row)
     if lake:
         _run(made, "lake", "sample", "--days", "1", "--last-day", DAY, "--events-per-day", "300")
     with _dagster_dev(world, dagster_port) as url:
         wait_for(lambda: len(world.messages()) == 50 and len(world.dead_letters()) == 1, "the stream's work", 180)
         if lake:
-            _run_daily_lake(url)
+            _run_job(url, "daily_lake")
+        _run_job(url, "campaign_results")
         made.shown |= _crawl(f"http://127.0.0.1:{ui}/", f"http://127.0.0.1:{ui}/api/v1/applications")
         made.shown |= {"dagster": json.dumps(_ask(url, "{ instance { info } }"))}
-        for command in (["status"], ["status", "--json"], ["campaigns", "waiting"], ["ledger", "clean", "--dry-run"]):
+        for command in (["status"], ["status", "--json"], ["campaigns", "waiting"], ["ledger", "clean", "--dry-run"], ["ledger", "clean"]):
             _run(made, *command)
+        _run(
+            made, "push", "--until-caught-up", "--feedback-share", "1", PROMO_POSTGRES_URL=made.push_url, **_kafka_user(made, "promo_push")
+        )
+        for what in ("list", "replay"):
+            _run(made, "dead-letters", what, **_kafka_user(made, "promo_operator"))
+    _run(made, "stream", "reprocess", "--from-offset", "0:0")
     # What goes wrong is told, and not with what.
     _run(made, "stream", "run", status=1, PROMO_KAFKA_PASSWORD_FILE="", PROMO_KAFKA_PASSWORD=WRONG)
-    wrong = world.env["PROMO_POSTGRES_URL"].replace(OF_STREAM, WRONG)
+    wrong = world.env["PROMO_POSTGRES_URL"].replace(quote(OF_STREAM, safe=""), quote(WRONG, safe=""))
     for command in (["stream", "run"], ["ledger", "apply"], ["status"], ["campaigns", "waiting"]):
         _run(made, *command, status=0 if command == ["status"] else 1, PROMO_POSTGRES_URL=wrong)
-    _run(made, "status", status=2, PROMO_POSTGRES_URL=f"postgresql://user:{WRONG}@host:port/database")
+    _run(made, "status", status=2, PROMO_POSTGRES_URL=f"postgresql://user:{quote(WRONG, safe='')}@host:port/database")
 
 
 def test_no_secret_is_to_be_found_anywhere(everything: Everything) -> None:
@@ -139,32 +175,53 @@ def test_control_the_search_finds_what_is_planted(everything: Everything) -> Non
     planted = world.home / "checkpoint" / "deep" / "down"
     planted.mkdir(parents=True)
     (planted / "note").write_bytes(b"\0\xff" + OF_KAFKA.encode())
-    for url in (everything.dagster_url, world.postgres_url):
+    packed = zlib.compress(quote(OF_LAKE, safe="").encode())
+    for url, note in ((everything.dagster_url, packed), (world.postgres_url, OF_STREAM)):
         with psycopg.connect(url) as connection:
-            connection.execute("CREATE TABLE planted AS SELECT %s AS note", (OF_STREAM,))
+            connection.execute("CREATE TABLE planted AS SELECT %s AS note", (note,))
+    with psycopg.connect(world.postgres_url) as connection, pytest.raises(psycopg.errors.DivisionByZero):
+        connection.execute(sql.SQL("SELECT {} || 1 / 0").format(sql.Literal(OF_PUSH.partition("#")[2])))
     child = [sys.executable, "-c", "import sys; sys.stdin.read()", OF_DAGSTER]
     with _command_lines_seen(everything), subprocess.Popen(child, stdin=subprocess.PIPE) as process:
         wait_for(lambda: any(OF_DAGSTER in line for line in everything.command_lines), "the planted process")
         process.communicate()
     kinds = [place.partition(":")[0] for place in everything.places_with_the_mark()]
-    assert kinds == ["process", "file", "table", "table"]
+    assert kinds == ["process", "file", "log", "table", "table"]
 
 
-def _files_with(mark: bytes, folder: Path) -> Iterator[Path]:
+def _marked(text: str | bytes) -> bool:
+    return any((mark.encode() if isinstance(text, bytes) else mark) in text for mark in MARKS)
+
+
+def _marked_files(folder: Path) -> Iterator[Path]:
     for file in folder.rglob("*"):
-        if file.is_file() and file.suffix != ".jar" and mark in file.read_bytes():
+        if file.is_file() and file.suffix != ".jar" and _marked(file.read_bytes()):
             yield file
 
 
-def _tables_with(mark: str, url: str) -> Iterator[str]:
+def _marked_tables(url: str) -> Iterator[str]:
+    """Row by row, with what is packed, as Dagster does with its snapshots, unpacked."""
     with psycopg.connect(url) as connection:
         tables = connection.execute(
             "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema')"
         ).fetchall()
         for schema, table in tables:
-            query = sql.SQL("SELECT EXISTS (SELECT FROM {} AS t WHERE position(%s IN t::text) > 0)").format(sql.Identifier(schema, table))
-            if (row := connection.execute(query, (mark,)).fetchone()) and row[0]:
+            rows = connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(schema, table)))
+            if any(_marked(_unpacked(value)) for row in rows for value in row):
                 yield f"{schema}.{table}"
+
+
+def _unpacked(value: object) -> str | bytes:
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return zlib.decompress(value)
+    except zlib.error:
+        return value
+
+
+def _kafka_user(made: Everything, user: str) -> dict[str, str]:
+    return made.kafka.environment(user) | {"PROMO_KAFKA_PASSWORD_FILE": ""}
 
 
 def _crawl(*begin: str) -> dict[str, str]:
@@ -209,14 +266,13 @@ def _command_lines_seen(made: Everything) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _role(database_url: str, role: str, password: str) -> Iterator[str]:
-    """The URL by which a role of this password, who may make tables in `public`, uses the database."""
+    """The URL by which a role of this password uses the database."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         make = sql.SQL("CREATE ROLE {role} LOGIN PASSWORD {password}")
         connection.execute(make.format(role=sql.Identifier(role), password=sql.Literal(password)))
-        connection.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(role)))
         try:
             parts = urlsplit(database_url)
-            yield parts._replace(netloc=f"{role}:{password}@{parts.hostname}:{parts.port}").geturl()
+            yield parts._replace(netloc=f"{role}:{quote(password, safe='')}@{parts.hostname}:{parts.port}").geturl()
         finally:
             connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
 
@@ -249,11 +305,11 @@ def _as_owner(world: World, *arguments: str) -> None:
     subprocess.run([Path(sys.executable).with_name("promo-assets"), *arguments], env=world.env, check=True, timeout=60)
 
 
-def _run_daily_lake(url: str) -> None:
-    where = {"repositoryLocationName": "promo_assets", "repositoryName": "__repository__", "jobName": "daily_lake"}
+def _run_job(url: str, job: str) -> None:
+    where = {"repositoryLocationName": "promo_assets", "repositoryName": "__repository__", "jobName": job}
     params = {"selector": where, "runConfigData": {}, "executionMetadata": {"tags": [{"key": "dagster/partition", "value": DAY}]}}
     run_id = _ask(url, LAUNCH, params=params)["launchRun"]["run"]["runId"]
-    wait_for(lambda: _ask(url, STATUS, id=run_id)["runOrError"]["status"] in ("SUCCESS", "FAILURE"), "the lake's run", 180)
+    wait_for(lambda: _ask(url, STATUS, id=run_id)["runOrError"]["status"] in ("SUCCESS", "FAILURE"), f"the end of {job}", 180)
     assert _ask(url, STATUS, id=run_id)["runOrError"]["status"] == "SUCCESS"
 
 

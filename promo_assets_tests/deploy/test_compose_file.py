@@ -1,7 +1,6 @@
 """What docker-compose.yml promises, read from the file: it cannot be forgotten for a service that comes later."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from promo_assets.local.java import java_home
 from promo_assets.settings import PROJECT_ROOT, Settings
-from promo_assets_tests.deploy.compose import FILE, SERVICES
+from promo_assets_tests.cluster.spark_clusters import SPARK_HOME
+from promo_assets_tests.deploy.compose import FILE, SERVICES, config, needs_compose
 
 WHOLE = yaml.safe_load(FILE.read_text())
 ONE_SHOT = {"prepare"}
@@ -23,13 +24,9 @@ def test_it_keeps_to_the_compose_schema() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_compose_itself_reads_it(tmp_path: Path) -> None:
-    program = shutil.which("docker-compose")
-    if program is None:
-        pytest.skip("docker-compose is not installed, which install_compose.sh does in CI: its `config` was NOT tried")
-    done = subprocess.run([program, "-f", str(FILE), "config"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert set(yaml.safe_load(done.stdout)["services"]) == set(SERVICES)
+@needs_compose
+def test_compose_itself_reads_it() -> None:
+    assert set(config(FILE)["services"]) == set(SERVICES)
 
 
 @every_service
@@ -64,6 +61,48 @@ def test_a_secret_is_a_file_that_is_declared_and_a_setting_is_known(service: str
     assert not any(re.search(r"PASSWORD$|_URL$|TOKEN|SECRET", name) for name in environment)
     known = {f"PROMO_{name.upper()}" for name in Settings.model_fields}
     assert {name for name in environment if name.startswith("PROMO_")} <= known
+
+
+def test_who_knows_which_secret() -> None:
+    assert {name: set(parts.get("secrets", [])) for name, parts in SERVICES.items() if parts.get("secrets")} == {
+        "postgres": {"owner_password", "stream_password", "lake_password", "dagster_password"},
+        "prepare": {"owner_url"},
+        "code-location": {"stream_url", "lake_url", "dagster_url"},
+        "webserver": {"dagster_url"},
+        "daemon": {"dagster_url"},
+    }
+    of_dagster = {"PROMO_DAGSTER_POSTGRES_URL_FILE": "/run/secrets/dagster_url"}
+    assert all(SERVICES[service]["environment"] == of_dagster for service in ("webserver", "daemon"))
+
+
+@every_service
+def test_a_service_waits_until_those_can_be_used_that_its_settings_name(service: str) -> None:
+    settings = {name: str(value) for name, value in SERVICES[service].get("environment", {}).items() if name.startswith("PROMO_")}
+    hosts = {found[1] for value in settings.values() if (found := re.search(r"\b([a-z-]+):\d+", value))}
+    hosts |= {"postgres"} if any(value.endswith("_url") for value in settings.values()) else set()
+    assert hosts <= _usable_before(service)
+
+
+def _usable_before(service: str) -> set[str]:
+    waits_for = [name for name, how in SERVICES[service].get("depends_on", {}).items() if how["condition"] != "service_started"]
+    return set(waits_for).union(*map(_usable_before, waits_for))
+
+
+def test_a_workers_java_gets_the_options_that_cut_executors_logs() -> None:
+    """By Spark's own program, which says what it runs."""
+    worker = SERVICES["spark-worker"]
+    _, worker_class, *_ = worker["command"]
+    env = {"PATH": "/usr/bin:/bin", "JAVA_HOME": str(java_home()), "SPARK_HOME": str(SPARK_HOME), "SPARK_PRINT_LAUNCH_COMMAND": "1"}
+    command = [SPARK_HOME / "bin" / "spark-class", worker_class, "--help"]
+    done = subprocess.run(command, env=env | worker["environment"], capture_output=True, text=True, check=True, timeout=60)
+    (launched,) = re.findall("^Spark Command: (.*)$", done.stderr, re.MULTILINE)
+    options = dict(re.findall(r"-D(spark\.\S+)=(\S+)", launched))
+    assert options == {
+        "spark.executor.logs.rolling.strategy": "size",
+        "spark.executor.logs.rolling.maxSize": str(20 * 1024 * 1024),
+        "spark.executor.logs.rolling.maxRetainedFiles": "5",
+        "spark.worker.cleanup.enabled": "true",
+    }
 
 
 def test_data_lie_in_named_volumes() -> None:

@@ -1,22 +1,31 @@
 """The stream and the commands on a Kafka that only speaks SASL_SSL with SCRAM-SHA-512, each user with the documented rights and no more."""
 
+import contextlib
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AclBinding, AclBindingFilter, ResourceType
+from psycopg.errors import InsufficientPrivilege
 
+from promo_assets.stream.writer import committed
 from promo_assets_tests.authority import Authority
 from promo_assets_tests.expectation import campaign, problems
 from promo_assets_tests.faults.stream_process import StreamProcess, wait_for
-from promo_assets_tests.secure_kafka import SecureKafka, documented_acls
+from promo_assets_tests.secure_kafka import DOCUMENT, SecureKafka, documented_acls
 from promo_assets_tests.test_cli import lines, one_line, run
 from promo_assets_tests.world import World, database
 
-ACLS = documented_acls()
+ID = "LEDGER"  # stands for the ledger's, which each test has anew
+ACLS = documented_acls(ID)
 TOPICS = ("promo_campaigns", "promo_notifications", "promo_dead_letters")
 NOW = int(time.time())
 FOLLOWERS = {(f"client-{number}", f"r-{number % 5}") for number in range(500)}
@@ -27,8 +36,9 @@ PROMPT_S = 15  # the commands themselves give an unreachable Kafka 10 s
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
     users = {acl.principal.removeprefix("User:") for acl in ACLS}
     with SecureKafka(tmp_path_factory.mktemp("secure-kafka"), sorted(users)) as kafka:
-        for done in kafka.admin.create_acls(ACLS).values():
-            done.result()
+        for acl in ACLS:
+            if ID not in acl.name:
+                grant(kafka, acl)
         yield kafka
 
 
@@ -38,8 +48,20 @@ def world(kafka: SecureKafka, services, tmp_path: Path) -> Iterator[World]:
     with database(services.postgres_url, f"w{uuid.uuid4().hex[:10]}") as url:
         made = World(kafka.address, url, tmp_path, *TOPICS, extra_env=kafka.environment("promo_stream"), kafka_login=kafka.login())
         made.create_topics(*TOPICS)
+        ledger_id = run({"PROMO_POSTGRES_URL": url}, "ledger", "apply").stdout.decode().strip()
+        of_ledger = [acl for acl in documented_acls(ledger_id) if acl not in ACLS]
+        for acl in of_ledger:
+            grant(kafka, acl)
         yield made
+        for acl in of_ledger:
+            revoke(kafka, acl)
         made.delete_topics(*TOPICS)
+
+
+def of_this(world: World, acl: AclBinding) -> AclBinding:
+    """The ACL with the ledger's id where it stands."""
+    ((ledger_id,),) = world.execute("SELECT ledger_id::text FROM promo_ledger.stream")
+    return documented_acls(ledger_id)[ACLS.index(acl)]
 
 
 def revoke(kafka: SecureKafka, acl: AclBinding) -> None:
@@ -99,8 +121,48 @@ def test_every_user_does_its_part_with_the_documented_rights(world: World, kafka
     assert sum(message.value() == b"broken" for message in world.messages(world.topic_in)) == 2
 
 
+def test_the_streams_user_cannot_end_what_commands_send_nor_move_their_groups(world: World, kafka: SecureKafka) -> None:
+    conf = {"bootstrap.servers": kafka.address, **kafka.login("promo_stream")}
+    ((own,),) = world.execute("SELECT 'promo-' || ledger_id FROM promo_ledger.stream")
+    others = ("promo-assets-1", "promo-assets-replay-1", f"promo-{uuid.uuid4()}-lane-0")
+    for name, allowed in ((f"{own}-lane-0", True), *((other, False) for other in others)):
+        producer = Producer(conf | {"transactional.id": name, "log_level": 0})
+        with contextlib.nullcontext() if allowed else pytest.raises(KafkaException, match="TRANSACTIONAL_ID_AUTHORIZATION_FAILED"):
+            producer.init_transactions(PROMPT_S)
+    for group in ("promo-assets-push", "promo-assets-replay-1"):
+        with closing(Consumer(conf | {"group.id": group})) as consumer, pytest.raises(KafkaException, match="GROUP_AUTHORIZATION_FAILED"):
+            committed(consumer, [TopicPartition(world.topic_out, 0)])
+
+
+def test_the_push_service_does_its_part_with_the_documented_rights_in_kafka_and_in_postgres(world: World, kafka: SecureKafka) -> None:
+    world.favour({(f"client-{number}", "r-0") for number in range(100)})
+    world.send(*due("a"))
+    catch_up(world)
+    (statements,) = re.findall(r'-c "(CREATE ROLE promo_push.*)" -c "(GRANT.*)"$', DOCUMENT.read_text(), re.MULTILINE)
+    try:
+        for statement in (*statements, "ALTER ROLE promo_push PASSWORD 'secret'"):
+            world.execute(statement)
+        owner = urlsplit(world.postgres_url)
+        url = owner._replace(netloc=f"promo_push:secret@{owner.hostname}:{owner.port}").geturl()
+        env = {**world.env, **kafka.environment("promo_push"), "PROMO_POSTGRES_URL": url}
+        done = run(env, "push", "--until-caught-up", "--feedback-share", "1")
+        assert b"pushed 100 notifications, 0 were repeats, 100 clients answered" in done.stderr, done.stderr
+        assert b"pushed 0 notifications" in run(env, "push", "--until-caught-up").stderr
+        assert world.execute("SELECT count(*) FROM subscribers_feedback WHERE feedback IS NOT NULL") == [(100,)]
+        for statement in (
+            "DELETE FROM subscribers_feedback",
+            "UPDATE subscribers_feedback SET client_id = ''",
+            "TABLE promo_ledger.campaigns",
+        ):
+            with psycopg.connect(url) as connection, pytest.raises(InsufficientPrivilege):
+                connection.execute(statement)
+    finally:
+        world.execute("DROP OWNED BY promo_push; DROP ROLE promo_push")
+
+
 @pytest.mark.parametrize("acl", of("promo_stream"))
 def test_without_one_of_its_rights_the_stream_says_which_and_does_not_start(world: World, kafka: SecureKafka, acl: AclBinding) -> None:
+    acl = of_this(world, acl)
     revoke(kafka, acl)
     try:
         began = time.monotonic()
@@ -121,6 +183,7 @@ def test_without_one_of_its_rights_the_stream_says_which_and_does_not_start(worl
             ("promo_reader", "notifications watch --timeout 5", "promo_notifications"),
             ("promo_reader", "dead-letters list", "promo_dead_letters"),
             ("promo_operator", "dead-letters replay", None),
+            ("promo_push", "push --until-caught-up", None),
         )
         for acl in of(user)
         if kinds in (None, acl.values[0].name)
@@ -159,7 +222,7 @@ def test_a_wrong_password_and_a_wrong_authority_are_one_line_each(world: World, 
 
 @pytest.mark.whole
 def test_a_restarting_broker_is_waited_for_and_a_right_taken_away_ends_the_stream_at_once(world: World, kafka: SecureKafka) -> None:
-    mine = {(acl.name, acl.operation.name): acl for acl in ACLS if acl.principal == "User:promo_stream"}
+    mine = {(acl.name, acl.operation.name): of_this(world, acl) for acl in ACLS if acl.principal == "User:promo_stream"}
     world.favour(FOLLOWERS)
     campaigns = due("before", "after the restart", "without the output", "without the input")
     world.send(campaigns[0])

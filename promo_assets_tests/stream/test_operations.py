@@ -8,19 +8,26 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from promo_assets.local.jars import hdfs_classpath
 from promo_assets.local.java import java_home
 from promo_assets.settings import PROJECT_ROOT
 from promo_assets.stream.host import Hosted
+from promo_assets_tests.deploy.compose import POSTGRES_PROGRAMS
 from promo_assets_tests.expectation import campaign, problems
 from promo_assets_tests.faults.stream_process import wait_for
-from promo_assets_tests.stream.test_ledger_versions import V1
+from promo_assets_tests.pages import blocks, commands_of_containers_here
+from promo_assets_tests.stream.test_ledger_versions import V1, shape
 from promo_assets_tests.world import World
 
 PAGE = (PROJECT_ROOT / "docs" / "operations.md").read_text()
@@ -30,20 +37,14 @@ FOLLOWERS = {(f"client-{number}", "r") for number in range(50)}
 LEDGER = ("batches", "units", "campaigns", "audience")
 
 
-def blocks(heading: str) -> list[str]:
-    """The page's shell commands below a heading."""
-    section = re.split(r"^## ", PAGE, flags=re.MULTILINE)
-    (text,) = [part for part in section if part.startswith(heading + "\n")]
-    return re.findall(r"^```sh\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-
-
 def do(world: World, heading: str, number: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs a block in a shell, as it stands on the page."""
-    block = blocks(heading)[number]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    block = blocks("operations.md", heading)[number]
+    path = f"{world.home}/bin:{Path(sys.executable).parent}:{POSTGRES_PROGRAMS}:{os.environ['PATH']}"
     quick_start = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
     env = world.env | {"PATH": path} | quick_start | variables
-    return subprocess.run(["bash", "-euo", "pipefail", "-c", block], env=env, capture_output=True, text=True, timeout=200)
+    command = ["bash", "-euo", "pipefail", "-c", block]
+    return subprocess.run(command, cwd=PROJECT_ROOT, env=env, capture_output=True, text=True, timeout=200)
 
 
 def done(world: World, heading: str, number: int = 0, **variables: str) -> str:
@@ -98,6 +99,29 @@ def half_delivered_unit(world: World, value: dict) -> None:
     )
 
 
+@contextmanager
+def role(world: World, name: str) -> Iterator[str]:
+    """The URL by which a role that owns nothing comes."""
+    quoted = sql.Identifier(name).as_string()
+    world.execute(f"CREATE ROLE {quoted} LOGIN PASSWORD 'secret'")
+    try:
+        parts = urlsplit(world.postgres_url)
+        yield parts._replace(netloc=f"{quote(name)}:secret@{parts.hostname}:{parts.port}").geturl()
+    finally:
+        world.execute(f"DROP OWNED BY {quoted}")
+        world.execute(f"DROP ROLE {quoted}")
+
+
+def test_the_indexes_that_hold_nobody_up_are_those_of_the_schema(world: World) -> None:
+    new = shape(world)
+    indexes = ("subscribers_restaurants_followers", "subscribers_restaurants_followers_long", "subscribers_feedback_triggered")
+    world.execute(f"DROP INDEX {', '.join(indexes)}")
+    assert shape(world) != new
+    for _ in range(2):
+        done(world, "Deploy", OWNER_URL=world.postgres_url)
+        assert shape(world) == new
+
+
 def test_an_older_ledger_is_upgraded_and_the_stream_goes_on_with_its_checkpoint_and_half_done_work(world: World, catch_up) -> None:
     world.favour(FOLLOWERS)
     waiting = campaign("r", "waiting", NOW + 3_600, LATER)
@@ -109,7 +133,11 @@ def test_an_older_ledger_is_upgraded_and_the_stream_goes_on_with_its_checkpoint_
     start = int(time.time()) - 1  # its time comes while the release is changed
     world.execute("UPDATE promo_ledger.campaigns SET adv_campaign_datetime_start = %s WHERE state = 'waiting'", (start,))
     world.send(*due("after", "before"), half)
-    done(world, "Upgrade")
+    with role(world, "promo stream") as url, role(world, "promo lake") as reader:
+        world.extra_env["PROMO_POSTGRES_URL"] = url
+        done(world, "Upgrade", OWNER_URL=world.postgres_url, ROLE="promo stream", READER="promo lake")
+        with psycopg.connect(reader) as connection:
+            assert connection.execute("SELECT count(*) FROM subscribers_feedback").fetchone() == (200,)
     sent = [*due("before", "after"), half, waiting | {"adv_campaign_datetime_start": start}]
     assert problems(world, sent, [FOLLOWERS]) == []
     assert len(world.rows()) == 200
@@ -135,17 +163,18 @@ def test_a_moved_checkpoint_goes_on_where_it_was_and_a_lost_one_notifies_nobody_
 
 
 def test_a_checkpoint_moved_to_hdfs_goes_on_there(world: World, catch_up, hdfs) -> None:
-    programs = world.home / "bin"
-    programs.mkdir()
     java = [str(java_home() / "bin" / "java"), "-cp", f"{hdfs.conf}:{hdfs_classpath()}", "org.apache.hadoop.fs.FsShell"]
-    (programs / "hdfs").write_text(f'#!/bin/sh\n[ "$1" = dfs ] && shift && exec {shlex.join(java)} "$@"\n')  # as Hadoop's own does
-    (programs / "hdfs").chmod(0o755)
+    program = commands_of_containers_here(world.home / "bin") / "hdfs"
+    program.write_text(f'#!/bin/sh\n[ "$1" = dfs ] && shift && exec {shlex.join(java)} "$@"\n')  # as Hadoop's own does
+    program.chmod(0o755)
     world.favour(FOLLOWERS)
     world.send(*due("a", "b"))
     catch_up(world)
-    new = f"{hdfs.uri}/checkpoint-{uuid4().hex}"
-    done(world, "Move the checkpoint", 1, OLD=f"file://{world.home}/checkpoint", NEW=new, PATH=f"{programs}:{os.environ['PATH']}")
-    world.extra_env["PROMO_CHECKPOINT_DIR"] = new
+    first, second, third = (f"{hdfs.uri}/checkpoint-{uuid4().hex}" for _ in range(3))
+    done(world, "Move the checkpoint", 2, OLD=str(world.home / "checkpoint"), NEW=first)
+    done(world, "Move the checkpoint", 1, OLD=first, NEW=second)
+    done(world, "Move the checkpoint", 3, OLD=second, NEW=third, HADOOP_CONF_DIR=str(hdfs.conf))
+    world.extra_env["PROMO_CHECKPOINT_DIR"] = third
     world.send(*due("c"))
     catch_up(world)
     assert messages_taken_in(world) == 3
@@ -215,7 +244,7 @@ def test_no_command_of_the_page_is_left_out() -> None:
         for heading, number in re.findall(r'\bdo(?:ne)?\(world, "([^"]+)"(?:, (\d))?', Path(__file__).read_text())
     }
     headings = re.findall(r"^## (.*)$", PAGE, flags=re.MULTILINE)
-    assert run == {(heading, number) for heading in headings for number in range(len(blocks(heading)))}
+    assert run == {(heading, number) for heading in headings for number in range(len(blocks("operations.md", heading)))}
 
 
 def test_status_tells_who_runs_how_far_behind_and_what_waits(world: World, spark) -> None:
