@@ -18,7 +18,10 @@ READY_SECONDS = 120
 STARTS = 3
 # Nothing of the caller's: HADOOP_*, SPARK_* and Java's options would change them. Without the locale Java opens ASCII paths only.
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
-QUICK_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=WARN")
+# A JVM that a test soon ends does not live to see what Java's second compiler makes.
+SHORT_LIVED = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+QUICK_START = (*SHORT_LIVED.split(), "-Dlog4j2.level=WARN")
+QUICKLY = {"JAVA_TOOL_OPTIONS": SHORT_LIVED}  # for the JVMs of a process that starts them itself
 
 # Ends the servers when its input ends, as it does with the process that started them: pytest-timeout and kill -9 leave
 # no time for a fixture's end.

@@ -19,6 +19,7 @@ import psutil
 from dagster import DagsterRunStatus as Status
 
 from promo_assets.settings import PROJECT_ROOT
+from promo_assets_tests.daemons import QUICKLY
 from promo_assets_tests.faults.stream_process import kill_all, session_of
 from promo_assets_tests.world import World
 
@@ -33,8 +34,7 @@ class DagsterDev:
         self.home.mkdir()
         (self.home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
         self.log = world.home / "dagster-dev.log"
-        quick_start = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
-        self._env = world.env | quick_start | {"DAGSTER_HOME": str(self.home)}
+        self._env = world.env | QUICKLY | {"DAGSTER_HOME": str(self.home)}
         self.instance = dg.DagsterInstance.from_config(str(self.home))
         self.start()
 

@@ -21,6 +21,7 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 from promo_assets_tests.conftest import Services
+from promo_assets_tests.daemons import QUICKLY
 
 COMMAND = str(Path(sys.executable).with_name("promo-assets"))
 NOBODY_THERE = "127.0.0.1:1"
@@ -565,9 +566,8 @@ def test_a_foreign_process_is_not_taken_for_a_leftover_dagster(tmp_path: Path):
 def test_the_demo_shows_what_lies_in_the_sinks_and_in_the_lake_and_leaves_no_process(env: dict[str, str], tmp_path: Path):
     lake = tmp_path / "lake"
     own = {"PROMO_HOME": str(tmp_path), "PROMO_LAKE_ROOT": str(lake), "PROMO_CHECKPOINT_DIR": str(tmp_path / "checkpoint")}
-    own["JAVA_TOOL_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # its runs are short
     before = datetime.now(UTC).date()
-    done = run(env | own, "demo", "--exit", timeout=500)
+    done = run(env | own | QUICKLY, "demo", "--exit", timeout=500)
     told = done.stdout.decode()
     assert done.returncode == 0, told + done.stderr.decode()
     with psycopg.connect(env["PROMO_POSTGRES_URL"]) as connection:

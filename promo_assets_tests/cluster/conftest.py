@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from promo_assets_tests.cluster.spark_clusters import SPARK_HOME, Standalone, Yarn
+from promo_assets_tests.daemons import SHORT_LIVED
 from promo_assets_tests.lake.conftest import spark
 from promo_assets_tests.lake.hdfs import Hdfs
 from promo_assets_tests.world import World, world
 
 __all__ = ["spark", "world"]
 
-QUICK_START = {"spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+QUICK_EXECUTORS = {"spark.executor.extraJavaOptions": SHORT_LIVED}
 # The node has Spark's jars: without this each session would carry 400 MB to HDFS.
 ON_YARN = {"spark.yarn.jars": f"local:{SPARK_HOME}/jars/*", "spark.executor.instances": "2", "spark.yarn.am.memory": "256m"}
 
@@ -78,4 +79,4 @@ def configure_spark(world: World, **more: str) -> None:
     """Writes the world's spark-defaults.conf."""
     folder = world.home / "spark-conf"
     folder.mkdir(exist_ok=True)
-    (folder / "spark-defaults.conf").write_text("".join(f"{name} {value}\n" for name, value in (QUICK_START | more).items()))
+    (folder / "spark-defaults.conf").write_text("".join(f"{name} {value}\n" for name, value in (QUICK_EXECUTORS | more).items()))

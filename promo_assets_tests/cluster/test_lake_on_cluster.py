@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from promo_assets.lake import tables
 from promo_assets.lake.files import Files
 from promo_assets_tests.cluster.spark_clusters import Standalone
+from promo_assets_tests.daemons import QUICKLY
 from promo_assets_tests.faults.stream_process import wait_for
 from promo_assets_tests.lake.test_runs import DAYS
 from promo_assets_tests.lake.test_runs import World as Runs
@@ -32,8 +33,7 @@ class FarLake:
     def launch(self, job: str, *more: str) -> subprocess.Popen[str]:
         """As a shell does."""
         command = [str(Path(sys.executable).with_name("dg")), "launch", "--job", job, *more]
-        quick_start = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
-        return subprocess.Popen(command, env=self._env | quick_start, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(command, env=self._env | QUICKLY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def differences(self) -> list[tuple]:
         """Tables and days whose rows differ: here, there."""

@@ -16,6 +16,7 @@ import yaml
 
 from promo_assets.local import processes
 from promo_assets.settings import PROJECT_ROOT
+from promo_assets_tests.daemons import QUICKLY
 from promo_assets_tests.faults.stream_process import kill_all, session_of, wait_for
 from promo_assets_tests.world import World
 
@@ -120,7 +121,7 @@ class Here:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         if "DATANODE_HOST" in named:
             named["DATANODE_HOST"] = "127.0.0.1"
-        return inherited | topics | home | {"PATH": path, "SPARK_LOCAL_IP": "127.0.0.1"} | named
+        return inherited | QUICKLY | topics | home | {"PATH": path, "SPARK_LOCAL_IP": "127.0.0.1"} | named
 
     def command(self, command: list[str]) -> list[str]:
         return [self._translated(part) for part in command]

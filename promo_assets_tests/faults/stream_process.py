@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
+from promo_assets_tests.daemons import QUICKLY
 from promo_assets_tests.world import World
 
 
@@ -21,11 +22,8 @@ class StreamProcess:
     def __init__(self, world: World, *arguments: str, env: dict[str, str] | None = None):
         self.log = world.home / f"stream-{len(list(world.home.glob('stream-*')))}.log"
         command = [Path(sys.executable).with_name("promo-assets"), "stream", "run", *arguments]
-        quick_start = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, env=world.env | quick_start | (env or {}), stdout=log, stderr=log, start_new_session=True
-            )
+            self.process = subprocess.Popen(command, env=world.env | QUICKLY | (env or {}), stdout=log, stderr=log, start_new_session=True)
 
     @classmethod
     def killed_at(cls, world: World, point: str, count: int = 1, env: dict[str, str] | None = None) -> "StreamProcess":

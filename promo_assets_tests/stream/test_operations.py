@@ -23,6 +23,7 @@ from promo_assets.local.jars import hdfs_classpath
 from promo_assets.local.java import java_home
 from promo_assets.settings import PROJECT_ROOT
 from promo_assets.stream.host import Hosted
+from promo_assets_tests.daemons import QUICKLY
 from promo_assets_tests.deploy.compose import POSTGRES_PROGRAMS
 from promo_assets_tests.expectation import campaign, problems
 from promo_assets_tests.faults.stream_process import wait_for
@@ -41,8 +42,7 @@ def do(world: World, heading: str, number: int = 0, **variables: str) -> subproc
     """Runs a block in a shell, as it stands on the page."""
     block = blocks("operations.md", heading)[number]
     path = f"{world.home}/bin:{Path(sys.executable).parent}:{POSTGRES_PROGRAMS}:{os.environ['PATH']}"
-    quick_start = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
-    env = world.env | {"PATH": path} | quick_start | variables
+    env = world.env | {"PATH": path} | QUICKLY | variables
     command = ["bash", "-euo", "pipefail", "-c", block]
     return subprocess.run(command, cwd=PROJECT_ROOT, env=env, capture_output=True, text=True, timeout=200)
 
