@@ -29,7 +29,7 @@ from promo_assets.local import processes
 from promo_assets.settings import PROJECT_ROOT
 from promo_assets_tests.cluster.conftest import configure_spark
 from promo_assets_tests.cluster.spark_clusters import Standalone
-from promo_assets_tests.daemons import DIRECTLY
+from promo_assets_tests.daemons import DIRECTLY, QUICKLY
 from promo_assets_tests.expectation import campaign
 from promo_assets_tests.faults.stream_process import kill_all, session_of, wait_for
 from promo_assets_tests.secure_kafka import SecureKafka, documented_acls
@@ -287,7 +287,7 @@ def _dagster_dev(world: World, port: int) -> Iterator[str]:
     with (world.home / "dagster-dev.log").open("wb") as log:
         process = subprocess.Popen(
             [*command, "-h", "127.0.0.1", "-p", str(port)],
-            cwd=PROJECT_ROOT, env=world.env, stdout=log, stderr=log, start_new_session=True,
+            cwd=PROJECT_ROOT, env=world.env | QUICKLY, stdout=log, stderr=log, start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )  # fmt: skip
     try:
@@ -299,7 +299,7 @@ def _dagster_dev(world: World, port: int) -> Iterator[str]:
 
 def _run(made: Everything, *arguments: str, status: int = 0, **env: str) -> None:
     command = [str(Path(sys.executable).with_name("promo-assets")), "--debug", *arguments]
-    done = subprocess.run(command, env=made.world.env | env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=made.world.env | QUICKLY | env, capture_output=True, text=True, timeout=120, check=False)
     made.told.append(done.stdout + done.stderr)
     assert done.returncode == status, (arguments, done.stderr[-2_000:])
 
