@@ -89,6 +89,8 @@ def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(world: W
     )
     assert "waits \\| for \\*it\\* |" in shown["waiting_campaigns"]
     assert "| the value is not JSON: Expecting value (character 0) |" in shown["latest_rejections"]
+    dead_letters = dg.AssetKey("promo_dead_letters")
+    wait_for(lambda: dagster.instance.get_latest_materialization_event(dead_letters), "what was rejected on the dead letters' page", 15)
     assert page_of(dagster, "promo_dead_letters")["latest_rejections"] == shown["latest_rejections"]
     assert abs(time.time() - shown["heartbeat"]) < 30
     assert NOW < shown["running_since"] < shown["heartbeat"]

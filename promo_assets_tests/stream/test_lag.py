@@ -47,4 +47,4 @@ def test_what_an_open_transaction_holds_back_has_no_age(world: World) -> None:
     producer.flush()
     assert lag(world, {}) == (1, None)
     producer.abort_transaction()
-    assert lag(world, {}) == (2, None), "the transaction's mark takes an offset, too"
+    wait_for(lambda: lag(world, {}) == (2, None), "the transaction's mark, which takes an offset, too", 30)
