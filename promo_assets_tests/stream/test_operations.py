@@ -262,7 +262,7 @@ def test_status_tells_who_runs_how_far_behind_and_what_waits(world: World, spark
     host = Hosted(world.settings, lambda: spark, "the one that streams")
     host.start()
     try:
-        wait_for(lambda: state()["stream"]["lag_messages"] == 0, "no lag", 60)
+        wait_for(lambda: state()["stream"]["lag_messages"] == 0, "no lag", 120)
         running = state()
     finally:
         host.finish()
