@@ -364,8 +364,10 @@ def test_one_bad_line_and_nothing_is_sent(env: dict[str, str], tmp_path: Path):
 def test_a_message_larger_than_the_topic_takes_and_nothing_is_sent(env: dict[str, str]):
     # Bytes that do not compress: the broker's limit is on what comes over the wire.
     large = campaign(adv_campaign_content=os.urandom(1_500_000).hex())
+    began = time.monotonic()
     told = one_line(run(env, "campaigns", "send", input=lines(campaign(), large, campaign())), 2)
     assert told.startswith("standard input, line 2 was refused by Kafka, so nothing was sent")
+    assert time.monotonic() - began < 20, "the messages behind it are not waited for, which would take 30 s"
     assert run(env, "notifications", "watch", "--timeout", "0").returncode == 0
     assert messages(env, "PROMO_TOPIC_IN") == []
 

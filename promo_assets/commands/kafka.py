@@ -115,8 +115,10 @@ class AllOrNothing:
             self._producer.begin_transaction()
             try:
                 yield
+                self._await_answers()
                 self._producer.commit_transaction(TRANSACTION_TIMEOUT_MS / 1000)
             except BaseException:
+                self._producer.purge()  # else an abort waits for them, too
                 with contextlib.suppress(KafkaException):
                     self._producer.abort_transaction(5)
                 raise
@@ -125,7 +127,7 @@ class AllOrNothing:
         """`what` names the message should Kafka refuse it."""
 
         def note(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
+            if error is not None and error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):  # the ones that we gave up
                 self._refused.append((what, error))
 
         while True:
@@ -136,9 +138,16 @@ class AllOrNothing:
             except BufferError:
                 self._producer.poll(0.1)
 
+    def _await_answers(self) -> None:
+        """Of the broker, to each message. Where one is refused those behind it would wait until their time is over, and so would a commit."""
+        while len(self._producer) and not self._refused:
+            self._producer.poll(0.1)
+        if self._refused:
+            raise KafkaException(self._refused[0][1])
+
     def commit_with(self, offsets: list[TopicPartition], consumer: Consumer) -> None:
         """The consumer's group gets to these offsets if, and only if, the transaction takes place."""
-        self._producer.flush(TRANSACTION_TIMEOUT_MS / 1000)
+        self._await_answers()
         self._producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), ANSWER_S)
 
     @contextlib.contextmanager

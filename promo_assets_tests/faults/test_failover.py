@@ -70,6 +70,7 @@ def test_a_standby_that_commits_wait_for_takes_over_and_every_pair_is_in_both_si
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.whole
 def test_a_standby_that_nobody_waits_for_loses_commits_and_kafka_is_ahead(world: World, primary: PostgresServer, standby: Standby) -> None:
     """The control, and what docs/security.md says of such a fail-over."""
     followers = {(f"client-{number}", "r") for number in range(50)}

@@ -146,7 +146,7 @@ def test_the_push_service_does_its_part_with_the_documented_rights_in_kafka_and_
         url = owner._replace(netloc=f"promo_push:secret@{owner.hostname}:{owner.port}").geturl()
         env = {**world.env, **kafka.environment("promo_push"), "PROMO_POSTGRES_URL": url}
         done = run(env, "push", "--until-caught-up", "--feedback-share", "1")
-        assert b"pushed 100 notifications, 0 were repeats, 100 clients answered" in done.stderr, done.stderr
+        assert b"pushed 100 notifications, 0 repeats, 100 clients answered" in done.stderr, done.stderr
         assert b"pushed 0 notifications" in run(env, "push", "--until-caught-up").stderr
         assert world.execute("SELECT count(*) FROM subscribers_feedback WHERE feedback IS NOT NULL") == [(100,)]
         for statement in (
