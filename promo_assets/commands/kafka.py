@@ -139,7 +139,7 @@ class AllOrNothing:
                 self._producer.poll(0.1)
 
     def _await_answers(self) -> None:
-        """Of the broker, to each message. Where one is refused those behind it would wait until their time is over, and so would a commit."""
+        """Of the broker, to each message. Once one is refused, those behind it would only wait until their time is over."""
         while len(self._producer) and not self._refused:
             self._producer.poll(0.1)
         if self._refused:
