@@ -26,9 +26,9 @@ test: setup ## all tests but the long ones
 test-faults: setup ## processes are killed, over and over
 	@.venv/bin/pytest promo_assets_tests/faults/test_kill.py --repeat=5 $(ARGS)
 
-test-cluster: setup ## stream and lake on Spark's standalone cluster and on YARN, executors killed; Kafka's security and Postgres's fail-over, whole
+test-cluster: setup ## stream and lake on Spark's standalone cluster and on YARN, executors killed; Kafka's security, Postgres's fail-over and the push stand-in, whole
 	@.venv/bin/python -m promo_assets.local.jars hdfs yarn postgres
-	@.venv/bin/pytest promo_assets_tests/cluster promo_assets_tests/deploy promo_assets_tests/stream/test_kafka_security.py promo_assets_tests/faults/test_failover.py --whole $(ARGS)
+	@.venv/bin/pytest promo_assets_tests/cluster promo_assets_tests/deploy promo_assets_tests/stream/test_kafka_security.py promo_assets_tests/faults/test_failover.py promo_assets_tests/test_push.py --whole $(ARGS)
 
 screenshots: setup ## the README's pictures, made anew
 	@bash promo_assets_tests/browser/install.sh

@@ -154,6 +154,7 @@ def test_one_that_is_killed_between_its_work_and_its_commit_is_begun_again_and_w
     assert "pushed 0 notifications" in push(world, "--feedback-share", "1")
 
 
+@pytest.mark.whole
 def test_one_whose_work_takes_too_long_for_kafka_joins_its_group_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two notifications of eight seconds each, where a member must come back within six."""
     monkeypatch.setitem(CONSUMER, "session.timeout.ms", "6000")
