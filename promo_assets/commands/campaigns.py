@@ -6,7 +6,7 @@ from pathlib import Path
 from confluent_kafka.admin import AclOperation
 
 from promo_assets.commands.kafka import AllOrNothing, find_topic
-from promo_assets.commands.talk import UserError, say
+from promo_assets.commands.talk import UserError, counted, say
 from promo_assets.settings import load_settings
 from promo_assets.stream.messages import RejectedMessage, parse_campaign
 
@@ -24,8 +24,8 @@ def send_campaigns(file: Path | None, raw: bool) -> None:
         with producer.transaction():
             for number, key, value in messages:
                 producer.send(key, value, f"{source}, line {number}")
-    what = "message" if raw else "campaign"
-    say(f"sent {len(messages):,} {what}{'' if len(messages) == 1 else 's'} to topic {topic.name} on Kafka at {settings.bootstrap_servers}")
+    sent = counted(len(messages), "messages" if raw else "campaigns")
+    say(f"sent {sent} to topic {topic.name} on Kafka at {settings.bootstrap_servers}")
 
 
 def _read_lines(file: Path | None) -> list[tuple[int, bytes]]:

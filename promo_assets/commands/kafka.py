@@ -12,7 +12,7 @@ from confluent_kafka.admin import AclOperation
 from promo_assets.commands.talk import CommandError, UserError
 from promo_assets.settings import Settings
 from promo_assets.stream.refusals import kafka_refusal
-from promo_assets.stream.topics import describe_topics, quiet_client
+from promo_assets.stream.topics import describe_topics, quiet_client, reader
 from promo_assets.stream.topics import no_answer as no_answer_line
 
 ANSWER_S = 10
@@ -39,20 +39,6 @@ def find_topic(settings: Settings, name: str, to: AclOperation) -> Topic:
 def no_answer(settings: Settings, error: KafkaError, **rights: str) -> CommandError:
     """What the end of talking to Kafka meant; `rights` as for `kafka_refusal`, should it have been the lack of one."""
     return CommandError(kafka_refusal(error, settings.kafka_client(), **rights) or no_answer_line(settings, error))
-
-
-@contextlib.contextmanager
-def reader(settings: Settings, **conf: str) -> Iterator[Consumer]:
-    """A consumer of finished transactions that commits nothing and belongs to no group's members."""
-    consumer = Consumer(
-        quiet_client(settings)
-        | {"group.id": "promo-assets-reader", "isolation.level": "read_committed", "enable.auto.commit": "false"}
-        | {name.replace("_", "."): value for name, value in conf.items()}
-    )
-    try:
-        yield consumer
-    finally:
-        consumer.close()
 
 
 def read_to_end(settings: Settings, topic: Topic, start: Mapping[int, int] | None = None) -> Iterator[Message]:

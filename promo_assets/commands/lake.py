@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from promo_assets.commands.raw_days import RawDays, raw_days
-from promo_assets.commands.talk import INTERRUPTED, UserError, listener, say, signals_set
+from promo_assets.commands.talk import INTERRUPTED, UserError, counted, listener, say, signals_set
 from promo_assets.lake.tables import day_folder
 from promo_assets.local.lake_sample import Sample, write_day
 from promo_assets.settings import load_settings
@@ -29,7 +29,7 @@ class _Stopped(Exception):
 def write_sample(sample: Sample, number: int, last_day: str | None) -> None:
     settings = load_settings()
     days = _days(number, last_day)
-    what = f"{_counted(len(days), 'day')} ({_span(days)}), {_counted(len(days) * sample.events_per_day, 'event')}"
+    what = f"{counted(len(days), 'days')} ({_span(days)}), {counted(len(days) * sample.events_per_day, 'events')}"
     sizes: list[int] = []  # of each day that is in its place, bytes
     stop = threading.Event()
     with signals_set(stop), raw_days(settings) as raw:
@@ -38,7 +38,7 @@ def write_sample(sample: Sample, number: int, last_day: str | None) -> None:
             for day in days:
                 sizes.append(_write(raw, sample, day, staging, tell))
     if len(sizes) < len(days):
-        say(f"stopped: {len(sizes):,} of {_counted(len(days), 'day')} written, the others are as they were")
+        say(f"stopped: {len(sizes):,} of {counted(len(days), 'days')} written, the others are as they were")
         sys.exit(INTERRUPTED)
     print(f"wrote {what}, {sum(sizes) / 1e6:,.1f} MB to {raw.place}")
     print("load them with: .venv/bin/dg launch --job initial_load")
@@ -97,10 +97,6 @@ def _progress(what: str, sample: Sample, days: list[date], stop: threading.Event
         if not console.is_terminal:
             say(f"writing {what}")
         yield tell
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _span(days: list[date]) -> str:

@@ -7,9 +7,10 @@ import time
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 from confluent_kafka.admin import AclOperation
 
-from promo_assets.commands.kafka import find_topic, reader
+from promo_assets.commands.kafka import find_topic
 from promo_assets.commands.talk import INTERRUPTED, CommandError, signals_set
 from promo_assets.settings import load_settings
+from promo_assets.stream.topics import reader
 
 LOOK_S = 0.2
 

@@ -15,9 +15,10 @@ from confluent_kafka.admin import AclOperation
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from promo_assets.commands.dead_letters import DeadLetter, as_dead_letter
-from promo_assets.commands.kafka import ANSWER_S, AllOrNothing, Topic, find_topic, no_answer, read_to_end, reader
+from promo_assets.commands.kafka import ANSWER_S, AllOrNothing, Topic, find_topic, no_answer, read_to_end
 from promo_assets.commands.talk import CommandError, UserError, counted, say, working
 from promo_assets.settings import Settings, load_settings
+from promo_assets.stream.topics import reader
 from promo_assets.stream.writer import committed, is_passing
 
 LETTERS_AT_ONCE = 5_000

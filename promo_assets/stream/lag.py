@@ -1,12 +1,11 @@
 """How far the stream is behind its input topic, in messages and in seconds: asked of Kafka, by its host and by `status`."""
 
 import time
-from contextlib import closing
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 
 from promo_assets.settings import Settings
-from promo_assets.stream.topics import InputOffsets, quiet_client
+from promo_assets.stream.topics import InputOffsets, reader
 
 OLDEST_S = 2
 
@@ -21,10 +20,8 @@ def oldest_unread_s(settings: Settings, read: dict[str, int], ends: InputOffsets
     unread = _unread(read, ends)
     if not unread:
         return 0.0
-    conf = {"group.id": "promo-assets-reader", "isolation.level": "read_committed", "enable.auto.commit": "false"}
-    conf |= {"auto.offset.reset": "earliest", "fetch.wait.max.ms": "20"}
     oldest: float | None = None
-    with closing(Consumer(quiet_client(settings) | conf)) as consumer:
+    with reader(settings, auto_offset_reset="earliest", fetch_wait_max_ms="20") as consumer:
         consumer.assign([TopicPartition(settings.topic_in, partition, begin) for partition, (begin, _) in unread.items()])
         deadline = time.monotonic() + OLDEST_S
         while unread and time.monotonic() < deadline:

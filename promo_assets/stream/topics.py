@@ -1,12 +1,13 @@
 """Edge: what the stream must know of its Kafka topics before it starts, and where they end."""
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any, cast
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
     AclOperation,
     AdminClient,
@@ -42,6 +43,20 @@ class Topics:
 def quiet_client(settings: Settings) -> dict[str, Any]:
     """Connection settings of a client whose failures we report ourselves."""
     return {**settings.kafka_client(), "log_level": 0, "logger": _NOWHERE}
+
+
+@contextlib.contextmanager
+def reader(settings: Settings, **conf: str) -> Iterator[Consumer]:
+    """A consumer of finished transactions that commits nothing and belongs to no group's members."""
+    consumer = Consumer(
+        quiet_client(settings)
+        | {"group.id": "promo-assets-reader", "isolation.level": "read_committed", "enable.auto.commit": "false"}
+        | {name.replace("_", "."): value for name, value in conf.items()}
+    )
+    try:
+        yield consumer
+    finally:
+        consumer.close()
 
 
 def check_topics(settings: Settings) -> Topics:
