@@ -25,6 +25,7 @@ test: setup ## all tests but the long ones
 
 test-faults: setup ## processes are killed, over and over
 	@.venv/bin/pytest promo_assets_tests/faults/test_kill.py --repeat=5 $(ARGS)
+	@.venv/bin/pytest promo_assets_tests/faults/test_transactions.py --whole $(ARGS)
 
 test-cluster: setup ## stream and lake on Spark's standalone cluster and on YARN, executors killed; Kafka's security, Postgres's fail-over and the push stand-in, whole
 	@.venv/bin/python -m promo_assets.local.jars hdfs yarn postgres

@@ -37,7 +37,7 @@ IVY_MODULE = """<ivy-module version="2.0">
     <conf name="kafka"/><conf name="spark"/><conf name="hdfs"/><conf name="yarn"/><conf name="postgres"/>
   </configurations>
   <dependencies>
-    <dependency org="org.apache.kafka" name="kafka_2.13" rev="4.3.1" conf="kafka->default"/>
+    <dependency org="org.apache.kafka" name="kafka_2.13" rev="4.2.2" conf="kafka->default"/>
     <dependency org="org.apache.spark" name="spark-sql-kafka-0-10_2.13" rev="4.2.0" conf="spark->default"/>
     <dependency org="org.postgresql" name="postgresql" rev="42.7.14" conf="spark->default"/>
     <dependency org="org.apache.hadoop" name="hadoop-client-minicluster" rev="3.5.0" conf="hdfs->default" transitive="false"/>

@@ -91,6 +91,10 @@ def _progress_reader(turn: Turn) -> Consumer:
     return kept[turn.group]
 
 
+class HangingTransaction(Exception):
+    """Kafka has lost the end of a transaction of ours; the message is one line that says which."""
+
+
 class TransactionalProducer:
     """A Kafka transaction's producer under a stable id: making it ends whatever a former one of that id left open.
 
@@ -128,10 +132,35 @@ class TransactionalProducer:
         stop=stop_after_delay(KAFKA_TIMEOUT_S),
         reraise=True,
     )
-    def progress(self, topic: str, partition: int) -> TopicPartition:
-        """The progress last committed; offset below 0 where there is none."""
+    def _stable_progress(self, topic: str, partition: int) -> TopicPartition:
         with self._refusals_told(topic):
             return committed(self._progress_reader, [TopicPartition(topic, partition)])[0]
+
+    def progress(self, topic: str, partition: int) -> TopicPartition:
+        """The progress last committed; offset below 0 where there is none.
+
+        Raises `HangingTransaction` where Kafka answers, but a transaction that wrote this progress never ends.
+        """
+        try:
+            return self._stable_progress(topic, partition)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError._TIMED_OUT and self._answers_without_waiting(topic, partition):
+                raise HangingTransaction(
+                    f"Kafka at {self._turn.kafka_client['bootstrap.servers']} does not end the transaction of {self._transactional_id} "
+                    f"that wrote offsets of {topic}-{partition} in group {self._turn.group}: docs/operations.md, hanging transactions"
+                ) from None
+            raise
+
+    def _answers_without_waiting(self, topic: str, partition: int) -> bool:
+        """Whether the group's offsets can be read by who does not wait for open transactions."""
+        reader = Consumer(self._turn.kafka_client | {"group.id": self._turn.group, "isolation.level": "read_uncommitted"})
+        try:
+            committed(reader, [TopicPartition(topic, partition)])
+            return True
+        except KafkaException:
+            return False
+        finally:
+            reader.close()
 
     @contextlib.contextmanager
     def transaction(self, progress: TopicPartition) -> Iterator[None]:

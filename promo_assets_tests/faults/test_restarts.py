@@ -12,7 +12,7 @@ from promo_assets_tests.faults.test_kill import NOW, Load
 from promo_assets_tests.world import World
 
 
-def _kill_listener(port: int) -> None:
+def kill_listener(port: int) -> None:
     """kill -9 of the service that listens on a port, and of its children."""
     found = [c.pid for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port]
     service = psutil.Process(found[0])
@@ -29,7 +29,7 @@ def test_kafka_and_postgres_killed_under_load_the_stream_recovers_by_itself(worl
         for port in (int(services.kafka.rpartition(":")[2]), int(services.postgres_url.rpartition(":")[2].partition("/")[0])):
             load.send_some(30)
             handled = len(world.rows())
-            _kill_listener(port)
+            kill_listener(port)
             local_services.up(services.settings, print)
             load.send_some(5)
             wait_for(lambda handled=handled: len(world.rows()) > handled, "rows after the restart", 120)
