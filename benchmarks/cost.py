@@ -115,7 +115,7 @@ class Load:
             }
             self._producer.produce(self._settings.topic_in, json.dumps(value).encode())
         self._producer.flush()
-        delivered = "SELECT coalesce(sum(campaigns), 0) FROM promo_ledger.units WHERE finished_at IS NOT NULL"
+        delivered = "SELECT coalesce(sum(campaigns), 0) FROM promo_ledger.dispatches WHERE finished_at IS NOT NULL"
         deadline = time.monotonic() + 120
         while (found := self._connection.execute(delivered).fetchone()) is None or found[0] < self._sent:
             if time.monotonic() > deadline:
@@ -157,7 +157,7 @@ def print_prices(spent: dict[tuple[int, int], list[Spent]]) -> None:
         campaign, pair = prices(*(statistics.median(getattr(each, name) for each in spent[shape]) for shape in (SMALL, LARGE)))
         table.add_row(f"bytes of {name}", f"{campaign:,.0f}", f"{pair:,.0f}")
     campaign, pair = prices(*(statistics.median(each.seconds for each in spent[shape]) for shape in (SMALL, LARGE)))
-    table.add_row("time, both lanes", f"{campaign * 1e6:,.0f} µs", f"{pair * 1e6:,.1f} µs")
+    table.add_row("time, both shards", f"{campaign * 1e6:,.0f} µs", f"{pair * 1e6:,.1f} µs")
     Console().print(table)
 
 

@@ -219,7 +219,7 @@ def open_ours(root: Path) -> Steps:
         STG: lambda: steps.stage(lake, days),
         DDS: lambda: steps.clean(lake, cities, days),
         REJECTED: lambda: steps.reject(lake, days),
-        **{table.name: lambda table=table: steps.remember(lake, table, days) for table in tables.HISTORY},
+        **{table.name: lambda table=table: steps.build_history(lake, table, days) for table in tables.HISTORY},
         USERS: lambda: steps.build_users(lake, cities, AS_OF, DEPTH),
         GEO: lambda: steps.build_geo(lake, AS_OF, DEPTH),
         FRIENDS: lambda: steps.build_friends(lake, cities, AS_OF, DEPTH, datetime.now(UTC)),

@@ -207,15 +207,15 @@ def say_delivered(pairs: int) -> None:
 
 def run_ours(settings: Settings) -> None:
     from promo_assets.spark import open_session
-    from promo_assets.stream.host import Hosted
+    from promo_assets.stream.run import StreamRun
 
-    host = Hosted(settings, lambda: open_session(settings, "bench"), "bench")
-    host.start()
+    stream_run = StreamRun(settings, lambda: open_session(settings, "bench"), "bench")
+    stream_run.start()
     told = 0
-    while not host.ended.wait(0.01):
-        if (pairs := host.figures.notifications) != told:
+    while not stream_run.ended.wait(0.01):
+        if (pairs := stream_run.metrics.notifications) != told:
             say_delivered(told := pairs)
-    raise SystemExit(str(host.error))
+    raise SystemExit(str(stream_run.error))
 
 
 def run_textbook(settings: Settings) -> None:

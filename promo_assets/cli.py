@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from promo_assets.commands import talk
+from promo_assets.commands import console
 
 app = typer.Typer(
     name="promo-assets",
@@ -120,9 +120,9 @@ def stream_run(
     ] = False,
 ) -> None:
     """Run the stream in the foreground until Ctrl-C; what it does is told on standard error."""
-    from promo_assets.commands.stream import run_stream_here
+    from promo_assets.commands.stream import run_stream_command
 
-    run_stream_here(until_caught_up)
+    run_stream_command(until_caught_up)
 
 
 @stream.command("reprocess")
@@ -276,7 +276,7 @@ def ledger_clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False,
 ) -> None:
-    """Take out of the ledger what is over: the texts of ended campaigns, old batches and units. The stream may run meanwhile.
+    """Take out of the ledger what is over: the texts of ended campaigns, old batches and dispatches. The stream may run meanwhile.
 
     A campaign's key stays for good, so that a repeat of it still notifies nobody. Notifications and their rows are not touched.
     """
@@ -319,17 +319,17 @@ def _run() -> int:
         with command.make_context("promo-assets", sys.argv[1:]) as context:
             command.invoke(context)
         sys.stdout.flush()
-        return talk.DONE
+        return console.DONE
     except typer.Exit as end:
         return end.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        return talk.INTERRUPTED
+        return console.INTERRUPTED
     except BrokenPipeError:
-        talk.silence_closed_pipe()
-        return talk.DONE  # the reader has what it wanted
+        console.silence_closed_pipe()
+        return console.DONE  # the reader has what it wanted
     except Exception as error:
         if "--debug" in sys.argv:
-            traceback.print_exc(file=talk.listener())
+            traceback.print_exc(file=console.stderr())
         return _tell(error)
 
 
@@ -338,9 +338,9 @@ def _tell(error: Exception) -> int:
         context = getattr(error, "ctx", None)
         if error.format_message():
             command = context.command_path if context else "promo-assets"
-            talk.say(f"promo-assets: {error.format_message().rstrip('.')}. See: {command} --help")
-        return talk.MISUSED
+            console.info(f"promo-assets: {error.format_message().rstrip('.')}. See: {command} --help")
+        return console.MISUSED
     from promo_assets.settings import SettingsError
 
-    talk.say(f"promo-assets: {talk.first_line(error)}")
-    return talk.MISUSED if isinstance(error, (talk.UserError, SettingsError)) else talk.FAILED
+    console.info(f"promo-assets: {console.first_line(error)}")
+    return console.MISUSED if isinstance(error, (console.UserError, SettingsError)) else console.FAILED

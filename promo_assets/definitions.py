@@ -18,7 +18,7 @@ from promo_assets.settings import LONGEST_DEPTH, Settings, load_settings
 from promo_assets.spark import prepare_environment, spark_conf
 from promo_assets.stream.assets import STREAM_ASSETS, promo_stream
 from promo_assets.stream.jobs import promo_retention, promo_retention_schedule
-from promo_assets.stream.sensor import promo_stream_keeper
+from promo_assets.stream.sensor import promo_stream_sensor
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
@@ -32,7 +32,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     return dg.Definitions(
         assets=[*STREAM_ASSETS, *lake_assets],
         jobs=[promo_stream, promo_retention, *lake_jobs],
-        sensors=[promo_stream_keeper],
+        sensors=[promo_stream_sensor],
         schedules=[promo_retention_schedule, *lake_schedules],
         resources=build_resources(settings),
         executor=dg.in_process_executor,  # one JVM a run, not one a step

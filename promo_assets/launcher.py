@@ -9,10 +9,10 @@ from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value
 
-ANSWER_S = 10
+CODE_SERVER_TIMEOUT_S = 10
 
 
-class AskingRunLauncher(DefaultRunLauncher):
+class HealthCheckRunLauncher(DefaultRunLauncher):
     """Asks the code server that a run was launched in: it knows its own runs, and one that was started anew knows none."""
 
     @property
@@ -25,7 +25,7 @@ class AskingRunLauncher(DefaultRunLauncher):
         if client is None:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "no code server has it: `dg launch` runs it, or it has just ended")
         try:
-            answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=ANSWER_S)
+            answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=CODE_SERVER_TIMEOUT_S)
         except DagsterUserCodeUnreachableError:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "its code server does not answer")
         if deserialize_value(answer, CanCancelExecutionResult).can_cancel:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 LOG_CONFIGURATION = Path(__file__).with_name("spark-log.properties")
-JVM_END_S = 3
-MASTER_ANSWER_S = 5
+JVM_EXIT_TIMEOUT_S = 3
+MASTER_TIMEOUT_S = 5
 UNPACKED = "promo_archive"
 
 
@@ -67,7 +67,7 @@ def _look_for(master: str) -> None:
 def _answers(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), MASTER_ANSWER_S):
+        with socket.create_connection((host.strip("[]"), int(port)), MASTER_TIMEOUT_S):
             return True
     except (OSError, ValueError, OverflowError):
         return False
@@ -99,7 +99,7 @@ def end_jvm() -> None:
         return
     process.stdin.close()  # the JVM lives as long as this pipe
     try:
-        process.wait(JVM_END_S)
+        process.wait(JVM_EXIT_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(JVM_END_S)
+        process.wait(JVM_EXIT_TIMEOUT_S)

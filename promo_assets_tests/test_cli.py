@@ -533,7 +533,7 @@ def test_a_stream_that_has_caught_up_has_handled_all_input(env: dict[str, str], 
     assert [json.loads(line)["value"] for line in run(env, "dead-letters", "list").stdout.splitlines()] == ["broken"]
 
 
-@pytest.mark.parametrize(("number", "when"), [(signal.SIGINT, b"the stream runs"), (signal.SIGTERM, b"this run has the turn")], ids=str)
+@pytest.mark.parametrize(("number", "when"), [(signal.SIGINT, b"the stream runs"), (signal.SIGTERM, b"this run has the lease")], ids=str)
 def test_a_signal_ends_the_stream_within_10_seconds_and_leaves_nothing(number: signal.Signals, when: bytes, env: dict[str, str]):
     with started(env, "stream", "run") as process:
         assert process.stderr

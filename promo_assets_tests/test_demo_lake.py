@@ -7,10 +7,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from promo_assets.commands.console import UserError
 from promo_assets.commands.demo_lake import SAMPLE, LakeResults, fill_raw
 from promo_assets.commands.demo_runs import failure_of
 from promo_assets.commands.lake import FILE
-from promo_assets.commands.talk import UserError
 from promo_assets.local.lake_sample import sample_day
 from promo_assets.settings import Settings
 

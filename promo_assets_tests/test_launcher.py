@@ -14,7 +14,7 @@ from dagster._core.launcher import DefaultRunLauncher, WorkerStatus
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._grpc.client import DagsterGrpcClient
 
-from promo_assets.launcher import AskingRunLauncher
+from promo_assets.launcher import HealthCheckRunLauncher
 from promo_assets.local.processes import free_port
 from promo_assets_tests.faults.stream_process import kill_all, session_of, wait_for
 
@@ -33,7 +33,7 @@ def waits() -> None:
 
 defs = dg.Definitions(jobs=[waits])
 """
-CONFIG = "run_launcher: {module: promo_assets.launcher, class: AskingRunLauncher}\ntelemetry: {enabled: false}\n"
+CONFIG = "run_launcher: {module: promo_assets.launcher, class: HealthCheckRunLauncher}\ntelemetry: {enabled: false}\n"
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def answers(client: DagsterGrpcClient) -> bool:
 
 def test_only_a_run_that_its_own_code_server_does_not_know_is_dead(instance: dg.DagsterInstance, server: CodeServer) -> None:
     launcher = instance.run_launcher
-    assert isinstance(launcher, AskingRunLauncher)
+    assert isinstance(launcher, HealthCheckRunLauncher)
     client = server.start()
     origin = RemoteRepositoryOrigin(GrpcServerCodeLocationOrigin(host="127.0.0.1", port=server.port), "__repository__")
     run = instance.create_run_for_job(_job(), remote_job_origin=RemoteJobOrigin(origin, "waits"))

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from promo_assets.commands.talk import counted
+from promo_assets.commands.console import count_of
 from promo_assets_tests.test_cli import COMMAND
 from promo_assets_tests.world import World, world
 
@@ -51,4 +51,4 @@ def test_a_role_that_may_not_read_all_of_the_ledger_is_told_what_it_may_read(wor
 
 @pytest.mark.parametrize(("number", "told"), [(0, "0 campaigns"), (1, "1 campaign"), (2, "2 campaigns"), (2_000, "2,000 campaigns")])
 def test_one_is_told_as_one(number: int, told: str) -> None:
-    assert counted(number, "campaigns") == told
+    assert count_of(number, "campaigns") == told

@@ -91,12 +91,12 @@ def test_the_url_names_the_driver(url: str, expected: str) -> None:
 
 def test_the_streams_limit_and_the_retention_are_as_the_keeper_needs_them() -> None:
     from promo_assets.stream.assets import promo_stream
-    from promo_assets.stream.sensor import CANCEL_S, LAUNCH_S
+    from promo_assets.stream.sensor import CANCEL_TIMEOUT_S, LAUNCH_TIMEOUT_S
 
     config = yaml.safe_load((PROJECT_ROOT / "deploy" / "dagster.yaml").read_text())
     limits = {each["value"]: (each["key"], each["limit"]) for each in config["concurrency"]["runs"]["tag_concurrency_limits"]}
-    assert limits["stream"] == ("promo_assets/half", 1)
-    assert promo_stream.tags["promo_assets/half"] == "stream"
-    assert config["run_monitoring"]["start_timeout_seconds"] >= LAUNCH_S
-    assert config["run_monitoring"]["cancel_timeout_seconds"] > CANCEL_S
+    assert limits["stream"] == ("promo_assets/subsystem", 1)
+    assert promo_stream.tags["promo_assets/subsystem"] == "stream"
+    assert config["run_monitoring"]["start_timeout_seconds"] >= LAUNCH_TIMEOUT_S
+    assert config["run_monitoring"]["cancel_timeout_seconds"] > CANCEL_TIMEOUT_S
     assert config["retention"]["sensor"]["purge_after_days"]["skipped"] == 1

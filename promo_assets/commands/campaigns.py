@@ -5,8 +5,9 @@ from pathlib import Path
 
 from confluent_kafka.admin import AclOperation
 
+from promo_assets.commands import console
+from promo_assets.commands.console import UserError, count_of
 from promo_assets.commands.kafka import AllOrNothing, find_topic
-from promo_assets.commands.talk import UserError, counted, say
 from promo_assets.settings import load_settings
 from promo_assets.stream.messages import RejectedMessage, parse_campaign
 
@@ -24,8 +25,8 @@ def send_campaigns(file: Path | None, raw: bool) -> None:
         with producer.transaction():
             for number, key, value in messages:
                 producer.send(key, value, f"{source}, line {number}")
-    sent = counted(len(messages), "messages" if raw else "campaigns")
-    say(f"sent {sent} to topic {topic.name} on Kafka at {settings.bootstrap_servers}")
+    sent = count_of(len(messages), "messages" if raw else "campaigns")
+    console.info(f"sent {sent} to topic {topic.name} on Kafka at {settings.bootstrap_servers}")
 
 
 def _read_lines(file: Path | None) -> list[tuple[int, bytes]]:
@@ -34,7 +35,7 @@ def _read_lines(file: Path | None) -> list[tuple[int, bytes]]:
             content = file.read_bytes()
         else:
             if sys.stdin.isatty():
-                say("reading campaigns from the terminal: one JSON object a line, Ctrl-D ends")
+                console.info("reading campaigns from the terminal: one JSON object a line, Ctrl-D ends")
             content = sys.stdin.buffer.read()
     except OSError as error:
         raise UserError(f"{file or 'standard input'} cannot be read: {error.strerror}") from None

@@ -17,8 +17,8 @@ from promo_assets.local import processes
 from promo_assets.settings import PROJECT_ROOT, Settings
 
 FIRST_PORT = 3000
-ANSWER_S = 5
-STOP_S = 20
+HTTP_TIMEOUT_S = 5
+STOP_TIMEOUT_S = 20
 UNFINISHED_RUNS = "{runsOrError(filter: {statuses: [QUEUED, NOT_STARTED, STARTING, STARTED]}) {... on Runs {results {runId}}}}"
 TERMINATE = "mutation($ids: [String!]!) {terminateRuns(runIds: $ids, terminatePolicy: SAFE_TERMINATE) {__typename}}"
 WORKSPACE = PROJECT_ROOT / "workspace.yaml"
@@ -83,7 +83,7 @@ def _end_session(settings: Settings) -> bool:
         for each in family:
             if each.pid == noted.pid:
                 _signal(each, signal.SIGINT)
-    deadline = time.monotonic() + STOP_S
+    deadline = time.monotonic() + STOP_TIMEOUT_S
     while family and time.monotonic() < deadline:
         time.sleep(0.2)
         family = _session(noted.pid, dagster_home(settings))
@@ -104,7 +104,7 @@ def _terminate_runs(url: str) -> None:
 def _ask(url: str, query: str, variables: dict[str, list[str]] | None = None) -> dict:
     body = json.dumps({"query": query, "variables": variables or {}}).encode()
     request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
+    with urllib.request.urlopen(request, timeout=HTTP_TIMEOUT_S) as answer:
         return json.load(answer)["data"]
 
 

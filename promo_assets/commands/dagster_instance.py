@@ -8,13 +8,13 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from promo_assets.commands.talk import CommandError, UserError
+from promo_assets.commands.console import CommandError, UserError
 from promo_assets.local.postgres import LocalPostgres
 from promo_assets.local.processes import running
 from promo_assets.settings import PROJECT_ROOT, Settings, load_settings
 
 CONFIG = PROJECT_ROOT / "deploy" / "dagster.yaml"
-CONNECT_S = 10
+CONNECT_TIMEOUT_S = 10
 
 
 def run_with_dagster(command: list[str]) -> None:
@@ -68,7 +68,7 @@ def _find_database(settings: Settings) -> None:
         return
     parts = conninfo_to_dict(settings.dagster_database_url)
     try:
-        psycopg.connect(settings.dagster_database_url, connect_timeout=CONNECT_S).close()
+        psycopg.connect(settings.dagster_database_url, connect_timeout=CONNECT_TIMEOUT_S).close()
     except psycopg.Error as error:
         why = str(error).strip().splitlines()[0]
         where = f"database {parts['dbname']} on {parts.get('host')}"

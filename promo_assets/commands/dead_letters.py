@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from promo_assets.commands import console
+from promo_assets.commands.console import printable
 from promo_assets.commands.kafka import find_topic, read_to_end
-from promo_assets.commands.talk import printable, say
 from promo_assets.settings import load_settings
 
 PREVIEW_CHARACTERS = 60
@@ -63,7 +64,7 @@ def list_dead_letters(as_json: bool) -> None:
         cells = [letter.letter_id, f"{letter.rejected_at:%Y-%m-%d %H:%M:%S}", letter.reason or "", f"{letter.source['topic']} {came_from}"]
         table.add_row(*(Text(printable(cell)) for cell in [*cells, _preview(letter.key), _preview(letter.value)]))
     if not table.row_count:
-        say(f"no dead letters in topic {topic.name}")
+        console.info(f"no dead letters in topic {topic.name}")
         return
     Console().print(table)
 

@@ -13,35 +13,35 @@ from confluent_kafka.admin import AclOperation
 from rich.console import Console
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from promo_assets.commands import demo_data
+from promo_assets.commands import console, demo_data
+from promo_assets.commands.console import INTERRUPTED, CommandError, spinner, stop_on_signals
 from promo_assets.commands.dagster_dev import DagsterDev, stop_leftover
 from promo_assets.commands.demo_campaigns import show_campaigns
 from promo_assets.commands.demo_data import Sample
 from promo_assets.commands.demo_lake import show_lake
 from promo_assets.commands.demo_results import Position, Results, count_dead_letters, count_rows, states
 from promo_assets.commands.kafka import AllOrNothing, Topic, end_offsets, find_topic
-from promo_assets.commands.talk import INTERRUPTED, CommandError, say, signals_set, working
 from promo_assets.local import services
 from promo_assets.settings import Settings, load_settings
-from promo_assets.stream.turn import read_heartbeat
+from promo_assets.stream.lease import read_heartbeat
 
-LOOK_S = 0.5
-STREAM_STARTS_S = 180
-SENT_S = 120
-LEADER_S = 15
+POLL_S = 0.5
+STREAM_START_TIMEOUT_S = 180
+DELIVERY_TIMEOUT_S = 120
+LEADER_TIMEOUT_S = 15
 WIDTH = 120
 
 
 def run_demo(stay: bool) -> None:
     settings = load_settings()
     stop = threading.Event()
-    with signals_set(stop), _only_demo(settings):
-        with working("starting Kafka and Postgres") as tell:
+    with stop_on_signals(stop), _only_demo(settings):
+        with spinner("starting Kafka and Postgres") as tell:
             endpoints = services.up(settings, tell)
             settings = load_settings()  # the ports may be new
             if stop_leftover(settings):
-                say("ended the Dagster that a killed demo had left")
-        say(f"Kafka is up at {endpoints.kafka}, and Postgres too: `promo-assets status` prints its address")
+                console.info("ended the Dagster that a killed demo had left")
+        console.info(f"Kafka is up at {endpoints.kafka}, and Postgres too: `promo-assets status` prints its address")
         dagster = DagsterDev(settings)
         seen = False
         try:
@@ -53,9 +53,9 @@ def run_demo(stay: bool) -> None:
         except _Stopped:
             pass
         finally:
-            with working("stopping the stream and Dagster"):
+            with spinner("stopping the stream and Dagster"):
                 dagster.stop()
-    say("Dagster and the stream have ended; Kafka and Postgres stay up until `promo-assets down`")
+    console.info("Dagster and the stream have ended; Kafka and Postgres stay up until `promo-assets down`")
     if not seen:
         sys.exit(INTERRUPTED)
 
@@ -76,40 +76,42 @@ class _Demo:
         settings, database_url = self._settings, self._settings.database_url
         input_topic = find_topic(settings, settings.topic_in, AclOperation.WRITE)
         out, dead_letters = self._position(settings.topic_out), self._position(settings.topic_dead_letters)
-        with working(f"starting Dagster (its log is {self._dagster.log})") as tell:
+        with spinner(f"starting Dagster (its log is {self._dagster.log})") as tell:
             added = demo_data.fill_favourites(database_url)
-            say(f"filled {added:,} favourites" if added else f"the {demo_data.FAVOURITES:,} sample favourites are there")
+            console.info(f"filled {added:,} favourites" if added else f"the {demo_data.FAVOURITES:,} sample favourites are there")
             audience = demo_data.audiences(database_url)
-            self._wait(self._stream_runs, STREAM_STARTS_S, "the stream did not start")
-            say(f"Dagster runs at {self._dagster.url}, and its sensor has started the stream")
+            self._wait(self._stream_runs, STREAM_START_TIMEOUT_S, "the stream did not start")
+            console.info(f"Dagster runs at {self._dagster.url}, and its sensor has started the stream")
 
             tell("sending campaigns: active, sent twice, over, malformed")
             samples = demo_data.first_samples(self._run, int(time.time()))
             self._send(input_topic, samples)
             due = _expected(samples, audience)
             rejected = sum(sample.rejected for sample in samples)
-            self._wait(lambda: count_rows(database_url, samples) >= due, SENT_S, "not all notifications came")
-            self._wait(lambda: count_dead_letters(settings, dead_letters, self._run) >= rejected, SENT_S, "not all dead letters came")
-            say("the active campaigns have notified")
+            self._wait(lambda: count_rows(database_url, samples) >= due, DELIVERY_TIMEOUT_S, "not all notifications came")
+            self._wait(
+                lambda: count_dead_letters(settings, dead_letters, self._run) >= rejected, DELIVERY_TIMEOUT_S, "not all dead letters came"
+            )
+            console.info("the active campaigns have notified")
 
             tell(f"sending a campaign that starts in {demo_data.STARTS_IN_S} s")
             late = demo_data.late_sample(self._run, int(time.time()))
             self._send(input_topic, [late])
             campaign_id = next(iter(late.campaigns))
-            self._wait(lambda: campaign_id in states(database_url, self._run), SENT_S, "the later campaign was not taken in")
+            self._wait(lambda: campaign_id in states(database_url, self._run), DELIVERY_TIMEOUT_S, "the later campaign was not ingested")
             if states(database_url, self._run)[campaign_id] != "waiting":
-                raise CommandError(f"the later campaign was taken in only after its start: this machine is too busy{self._where_to_look()}")
-            say("the later campaign waits for its start")
+                raise CommandError(f"the later campaign was ingested only after its start: this machine is too busy{self._where_to_look()}")
+            console.info("the later campaign waits for its start")
             samples.insert(2, late)
             due = _expected(samples, audience)
-            self._wait(lambda: count_rows(database_url, samples) >= due, SENT_S, "the campaign that waited did not notify")
+            self._wait(lambda: count_rows(database_url, samples) >= due, DELIVERY_TIMEOUT_S, "the campaign that waited did not notify")
 
             tell("reading both sinks")
             results = self._read(samples, audience, out, dead_letters)
         Console(width=None if sys.stdout.isatty() else WIDTH).print(results.table())
         if problems := results.problems():
             raise CommandError(f"not as promised: {'; '.join(problems)}{self._where_to_look()}")
-        self._wait(self._dagster.answers, SENT_S, "Dagster's UI did not answer")
+        self._wait(self._dagster.answers, DELIVERY_TIMEOUT_S, "Dagster's UI did not answer")
         print(f"Every pair has one row in Postgres and one message in Kafka, and they agree. Dagster: {self._dagster.url}", flush=True)
         show_lake(settings, self._dagster, self._wait, self._go_on)
         show_campaigns(settings, self._dagster, self._wait, self._go_on, self._stop, self._run, out)
@@ -125,10 +127,10 @@ class _Demo:
                 results[0] = read()
             return not results[0].missing_messages()
 
-        self._wait(complete, SENT_S, "Kafka did not get all that Postgres has")
+        self._wait(complete, DELIVERY_TIMEOUT_S, "Kafka did not get all that Postgres has")
         return results[0]
 
-    @retry(retry=retry_if_exception_type(CommandError), wait=wait_fixed(LOOK_S), stop=stop_after_delay(LEADER_S), reraise=True)
+    @retry(retry=retry_if_exception_type(CommandError), wait=wait_fixed(POLL_S), stop=stop_after_delay(LEADER_TIMEOUT_S), reraise=True)
     def _position(self, name: str) -> Position:
         """A topic that was just made has no leader for a moment."""
         topic = find_topic(self._settings, name, AclOperation.READ)
@@ -148,7 +150,7 @@ class _Demo:
     def _wait(self, reached: Callable[[], bool], seconds: float, failure: str) -> None:
         deadline = time.monotonic() + seconds
         while not reached():
-            self._stop.wait(LOOK_S)
+            self._stop.wait(POLL_S)
             self._go_on()
             if not self._dagster.runs():
                 raise CommandError(f"Dagster ended by itself{self._where_to_look()}")
@@ -171,8 +173,8 @@ def _expected(samples: list[Sample], audience: dict[str, int]) -> int:
 
 
 def _stay(dagster: DagsterDev, stop: threading.Event) -> None:
-    say("the stream goes on: send it campaigns with `promo-assets campaigns send`; Ctrl-C ends it")
-    while not stop.wait(LOOK_S):
+    console.info("the stream goes on: send it campaigns with `promo-assets campaigns send`; Ctrl-C ends it")
+    while not stop.wait(POLL_S):
         if not dagster.runs():
             raise CommandError(f"Dagster ended by itself. See {dagster.log}")
 

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 import psycopg
 
+from promo_assets.commands.console import CommandError, count_of, spinner
 from promo_assets.commands.dagster_dev import DagsterDev
 from promo_assets.commands.demo_results import Position
 from promo_assets.commands.demo_runs import Runs, Wait
 from promo_assets.commands.kafka import end_offsets
 from promo_assets.commands.push import PushService
-from promo_assets.commands.talk import CommandError, counted, working
 from promo_assets.settings import Settings
 
 FEEDBACK_SHARE = 0.2
@@ -29,7 +29,7 @@ def show_campaigns(
     `wait` and `go_on` raise what ends the demo when the user has seen enough. What lay in the output topic before the demo, and the
     place of the user's own `promo-assets push` in it, stay as they are: the demo reads from `out` on, in a group of its own.
     """
-    with working("a stand-in for the push service reads the notifications, and some clients answer") as tell:
+    with spinner("a stand-in for the push service reads the notifications, and some clients answer") as tell:
         push = PushService(settings, out.topic, None, FEEDBACK_SHARE, f"promo-assets-push-{run}", out.offsets, campaigns=run)
         push.run(stop, end_offsets(settings, out.topic))
         go_on()
@@ -38,8 +38,10 @@ def show_campaigns(
         runs = Runs(dagster, wait)
         runs.run("campaign_results", day)
     if (shown := runs.rows(MART, [day])[day]) < campaigns:  # more have come since where others send, too
-        raise CommandError(f"not as promised: {MART} has {counted(shown, 'campaigns')} of {day}, Postgres {campaigns:,}. See {dagster.log}")
-    notified = f"{counted(campaigns, 'campaigns')} of {day} notified {counted(clients, 'clients')}"
+        raise CommandError(
+            f"not as promised: {MART} has {count_of(shown, 'campaigns')} of {day}, Postgres {campaigns:,}. See {dagster.log}"
+        )
+    notified = f"{count_of(campaigns, 'campaigns')} of {day} notified {count_of(clients, 'clients')}"
     print(f"{notified}, {answers:,} answered: {dagster.url}/assets/{MART}", flush=True)
 
 
@@ -49,5 +51,5 @@ def _in_postgres(settings: Settings, run: str) -> tuple:
         row = connection.execute(_DAY, (run,)).fetchone()
         assert row, "an aggregate has one row"
         day = datetime.fromtimestamp(row[0], UTC).replace(hour=0, minute=0, second=0)
-        counted = connection.execute(_OF_DAY, (int(day.timestamp()), int(day.timestamp()) + 86_400)).fetchone()
-    return day.date(), *(counted or ())
+        count_of = connection.execute(_OF_DAY, (int(day.timestamp()), int(day.timestamp()) + 86_400)).fetchone()
+    return day.date(), *(count_of or ())

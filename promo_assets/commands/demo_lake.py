@@ -9,11 +9,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from promo_assets.commands import console
+from promo_assets.commands.console import CommandError, UserError, spinner
 from promo_assets.commands.dagster_dev import DagsterDev
 from promo_assets.commands.demo_runs import Runs, Wait
 from promo_assets.commands.lake import FILE
 from promo_assets.commands.raw_days import RawDays, raw_days
-from promo_assets.commands.talk import CommandError, UserError, say, working
 from promo_assets.lake.partitions import days_between
 from promo_assets.lake.tables import day_folder
 from promo_assets.local.lake_sample import Sample, write_day
@@ -36,7 +37,7 @@ def show_lake(settings: Settings, dagster: DagsterDev, wait: Wait, go_on: Callab
     """
     days = fill_raw(settings, datetime.now(UTC).date() - timedelta(days=1), go_on)
     last, runs = days[-1], Runs(dagster, wait)
-    with working("the job initial_load takes RAW to STG and DDS") as tell:
+    with spinner("the job initial_load takes RAW to STG and DDS") as tell:
         runs.run("initial_load")
         if len(runs.rows(READ, days)) < len(days):
             tell("some days were loaded when this Dagster did not see it: they are loaded again")
@@ -58,19 +59,19 @@ def fill_raw(settings: Settings, last: date, go_on: Callable[[], None]) -> list[
     with raw_days(settings) as raw:
         present = {day: names for day in days_between(settings.lake_start, last) if (names := raw.names(day))}
         if foreign := [day for day, names in present.items() if names != [FILE]]:
-            say(f"{raw.place}/{day_folder(foreign[0])} is not of the sample: RAW is used as it is, nothing is added to it")
+            console.info(f"{raw.place}/{day_folder(foreign[0])} is not of the sample: RAW is used as it is, nothing is added to it")
             return list(present)
         if missing := [day for day in days if day not in present]:
-            with working(f"making up RAW: {len(missing)} days of {SAMPLE.events_per_day:,} events, up to {missing[-1]}"):
+            with spinner(f"making up RAW: {len(missing)} days of {SAMPLE.events_per_day:,} events, up to {missing[-1]}"):
                 _write(raw, missing, go_on)
-    say(f"the {len(days)} days of the sample are in RAW, {days[0]} to {last}")
+    console.info(f"the {len(days)} days of the sample are in RAW, {days[0]} to {last}")
     return days
 
 
 def _write(raw: RawDays, days: list[date], go_on: Callable[[], None]) -> None:
-    with raw.staging() as staging:
+    with raw.scratch() as scratch:
         for day in days:
-            folder = staging / day_folder(day)
+            folder = scratch / day_folder(day)
             folder.mkdir()
             write_day(SAMPLE, day, folder / FILE, lambda _: go_on())
             if not raw.names(day):  # still
@@ -94,7 +95,7 @@ class LakeResults:
         return problems + [f"{asset} has no row of {self.days[-1]}" for asset in MARTS if not self.rows[asset].get(self.days[-1])]
 
     def table(self) -> Table:
-        caption = "rows are what Dagster recorded, counted in the files' footers"
+        caption = "rows are what Dagster recorded, count_of in the files' footers"
         table = Table("lake", caption=caption, caption_justify="left", box=SIMPLE_HEAD)
         for name in ("days", "rows", "asset"):
             table.add_column(name, justify="left" if name == "asset" else "right")

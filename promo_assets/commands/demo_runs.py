@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any
 
+from promo_assets.commands.console import CommandError
 from promo_assets.commands.dagster_dev import DagsterDev
-from promo_assets.commands.talk import CommandError
 
 STARTS_S, ANSWER_S = 180, 30
 

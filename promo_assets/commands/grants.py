@@ -3,8 +3,9 @@
 import psycopg
 from psycopg.errors import InsufficientPrivilege, UndefinedObject
 
+from promo_assets.commands import console
+from promo_assets.commands.console import CommandError, UserError
 from promo_assets.commands.ledger import first_line, told_in_one_line
-from promo_assets.commands.talk import CommandError, UserError, say
 from promo_assets.settings import load_settings
 from promo_assets.stream.grants import grant_to, let_read_feedback
 from promo_assets.stream.ledger import LEDGER_VERSION, apply_ddl
@@ -32,4 +33,4 @@ def apply_ledger(role: str | None, reader: str | None) -> None:
     granted += f", and role {reader} may read feedback" if reader else ""
     if found:
         print(found[0])
-    say(f"the tables are there in database {database}, and the ledger is of version {LEDGER_VERSION}{granted}")
+    console.info(f"the tables are there in database {database}, and the ledger is of version {LEDGER_VERSION}{granted}")

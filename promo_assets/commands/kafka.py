@@ -9,16 +9,16 @@ from uuid import uuid4
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AclOperation
 
-from promo_assets.commands.talk import CommandError, UserError
+from promo_assets.commands.console import CommandError, UserError
 from promo_assets.settings import Settings
-from promo_assets.stream.refusals import kafka_refusal
+from promo_assets.stream.errors import explain_kafka_error
 from promo_assets.stream.topics import describe_topics, quiet_client, reader
-from promo_assets.stream.topics import no_answer as no_answer_line
+from promo_assets.stream.topics import unreachable_message as no_answer_line
 
-ANSWER_S = 10
+KAFKA_TIMEOUT_S = 10
 # A sender that is killed half-way keeps read_committed readers waiting for this long.
 TRANSACTION_TIMEOUT_MS = 30_000
-BROKER_DECIDES_BYTES = 64 * 1024 * 1024
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ def find_topic(settings: Settings, name: str, to: AclOperation) -> Topic:
     return Topic(name, str(described.topic_id), [partition.id for partition in described.partitions])
 
 
-def no_answer(settings: Settings, error: KafkaError, **rights: str) -> CommandError:
-    """What the end of talking to Kafka meant; `rights` as for `kafka_refusal`, should it have been the lack of one."""
-    return CommandError(kafka_refusal(error, settings.kafka_client(), **rights) or no_answer_line(settings, error))
+def unreachable_message(settings: Settings, error: KafkaError, **rights: str) -> CommandError:
+    """What the end of talking to Kafka meant; `rights` as for `explain_kafka_error`, should it have been the lack of one."""
+    return CommandError(explain_kafka_error(error, settings.kafka_client(), **rights) or no_answer_line(settings, error))
 
 
 def read_to_end(settings: Settings, topic: Topic, start: Mapping[int, int] | None = None) -> Iterator[Message]:
@@ -58,17 +58,17 @@ def read_to_end(settings: Settings, topic: Topic, start: Mapping[int, int] | Non
                 elif error.code() == KafkaError._PARTITION_EOF:
                     unread.discard(message.partition() or 0)
                 elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # the group is a name only: nothing is asked of it
-                    raise no_answer(settings, error, topics=f"READ on topic {topic.name}")
-            if time.monotonic() - heard_at > 3 * ANSWER_S:
+                    raise unreachable_message(settings, error, topics=f"READ on topic {topic.name}")
+            if time.monotonic() - heard_at > 3 * KAFKA_TIMEOUT_S:
                 raise CommandError(f"Kafka at {settings.bootstrap_servers} stopped answering while {topic.name} was read")
 
 
 def end_offsets(settings: Settings, topic: Topic) -> dict[int, int]:
     with reader(settings) as consumer:
         try:
-            return {each: consumer.get_watermark_offsets(TopicPartition(topic.name, each), ANSWER_S)[1] for each in topic.partitions}
+            return {each: consumer.get_watermark_offsets(TopicPartition(topic.name, each), KAFKA_TIMEOUT_S)[1] for each in topic.partitions}
         except KafkaException as error:
-            raise no_answer(settings, error.args[0], topics=f"READ on topic {topic.name}") from None
+            raise unreachable_message(settings, error.args[0], topics=f"READ on topic {topic.name}") from None
 
 
 class AllOrNothing:
@@ -85,14 +85,14 @@ class AllOrNothing:
                 "transactional.id": self._name,
                 "transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
                 "message.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
-                "message.max.bytes": str(BROKER_DECIDES_BYTES),
+                "message.max.bytes": str(MAX_MESSAGE_BYTES),
                 "partitioner": "murmur2_random",
                 "compression.type": "lz4",
                 "linger.ms": "5",
             }
         )
         with self._as_error():
-            self._producer.init_transactions(ANSWER_S)
+            self._producer.init_transactions(KAFKA_TIMEOUT_S)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -134,7 +134,7 @@ class AllOrNothing:
     def commit_with(self, offsets: list[TopicPartition], consumer: Consumer) -> None:
         """The consumer's group gets to these offsets if, and only if, the transaction takes place."""
         self._await_answers()
-        self._producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), ANSWER_S)
+        self._producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), KAFKA_TIMEOUT_S)
 
     @contextlib.contextmanager
     def _as_error(self) -> Iterator[None]:
@@ -149,4 +149,4 @@ class AllOrNothing:
             if error.args[0].code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
                 raise CommandError("another one has begun meanwhile and took over") from None
             rights = {"topics": f"WRITE on topic {self._topic.name}", "group": self._name, "transactional_id": self._name}
-            raise no_answer(self._settings, error.args[0], **rights) from None
+            raise unreachable_message(self._settings, error.args[0], **rights) from None

@@ -10,8 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from promo_assets.commands import console
+from promo_assets.commands.console import INTERRUPTED, UserError, count_of, stderr, stop_on_signals
 from promo_assets.commands.raw_days import RawDays, raw_days
-from promo_assets.commands.talk import INTERRUPTED, UserError, counted, listener, say, signals_set
 from promo_assets.lake.tables import day_folder
 from promo_assets.local.lake_sample import Sample, write_day
 from promo_assets.settings import load_settings
@@ -29,16 +30,16 @@ class _Stopped(Exception):
 def write_sample(sample: Sample, number: int, last_day: str | None) -> None:
     settings = load_settings()
     days = _days(number, last_day)
-    what = f"{counted(len(days), 'days')} ({_span(days)}), {counted(len(days) * sample.events_per_day, 'events')}"
+    what = f"{count_of(len(days), 'days')} ({_span(days)}), {count_of(len(days) * sample.events_per_day, 'events')}"
     sizes: list[int] = []  # of each day that is in its place, bytes
     stop = threading.Event()
-    with signals_set(stop), raw_days(settings) as raw:
+    with stop_on_signals(stop), raw_days(settings) as raw:
         _check_place(raw, sample, days)
-        with contextlib.suppress(_Stopped), raw.staging() as staging, _progress(what, sample, days, stop) as tell:
+        with contextlib.suppress(_Stopped), raw.scratch() as scratch, _progress(what, sample, days, stop) as tell:
             for day in days:
-                sizes.append(_write(raw, sample, day, staging, tell))
+                sizes.append(_write(raw, sample, day, scratch, tell))
     if len(sizes) < len(days):
-        say(f"stopped: {len(sizes):,} of {counted(len(days), 'days')} written, the others are as they were")
+        console.info(f"stopped: {len(sizes):,} of {count_of(len(days), 'days')} written, the others are as they were")
         sys.exit(INTERRUPTED)
     print(f"wrote {what}, {sum(sizes) / 1e6:,.1f} MB to {raw.place}")
     print("load them with: .venv/bin/dg launch --job initial_load")
@@ -71,8 +72,8 @@ def _refuse_foreign(raw: RawDays, day: date) -> None:
         raise UserError(f"{raw.place}/{day_folder(day)} holds what `lake sample` did not write ({foreign[0]}): choose other days")
 
 
-def _write(raw: RawDays, sample: Sample, day: date, staging: Path, tell: Tell) -> int:
-    folder = staging / day_folder(day)
+def _write(raw: RawDays, sample: Sample, day: date, scratch: Path, tell: Tell) -> int:
+    folder = scratch / day_folder(day)
     folder.mkdir()
     write_day(sample, day, folder / FILE, tell)
     size = (folder / FILE).stat().st_size
@@ -84,9 +85,9 @@ def _write(raw: RawDays, sample: Sample, day: date, staging: Path, tell: Tell) -
 @contextlib.contextmanager
 def _progress(what: str, sample: Sample, days: list[date], stop: threading.Event) -> Iterator[Tell]:
     """A bar on a terminal, else one line; what it yields raises `_Stopped` once `stop` is set."""
-    console = Console(file=listener())
+    terminal = Console(file=stderr())
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
         task = progress.add_task(f"writing {what}", total=len(days) * sample.events_per_day)
 
         def tell(events: int) -> None:
@@ -94,8 +95,8 @@ def _progress(what: str, sample: Sample, days: list[date], stop: threading.Event
             if stop.is_set():
                 raise _Stopped
 
-        if not console.is_terminal:
-            say(f"writing {what}")
+        if not terminal.is_terminal:
+            console.info(f"writing {what}")
         yield tell
 
 

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from promo_assets.commands.talk import CommandError, counted, say, working
+from promo_assets.commands import console
+from promo_assets.commands.console import CommandError, count_of, spinner
 from promo_assets.settings import Settings, load_settings
 from promo_assets.stream.ledger import check_ledger
 from promo_assets.stream.retention import DAY_S, Cleaned, clean_ledger, count_cleanable
@@ -49,7 +50,7 @@ def clean(older_than_days: int | None, dry_run: bool, as_json: bool) -> None:
         if dry_run:
             tables = count_cleanable(settings.database_url, days, now)
         else:
-            with working("cleaning the ledger"):
+            with spinner("cleaning the ledger"):
                 tables = clean_ledger(settings.database_url, days, now)
     if as_json or not sys.stdout.isatty():
         for table in tables:
@@ -59,8 +60,8 @@ def clean(older_than_days: int | None, dry_run: bool, as_json: bool) -> None:
     rows = {table.table: table.rows for table in tables}
     over = f"{datetime.fromtimestamp(now - days * DAY_S, UTC):%Y-%m-%d %H:%M:%S} UTC"
     batches = f"{rows['batches']:,} batch{'' if rows['batches'] == 1 else 'es'}"
-    texts = f"the texts of {counted(rows['campaigns'], 'campaigns')}, {batches}, {counted(rows['units'], 'units')}"
-    say(f"{'would clean' if dry_run else 'cleaned'} what was over before {over}: {texts}")
+    texts = f"the texts of {count_of(rows['campaigns'], 'campaigns')}, {batches}, {count_of(rows['dispatches'], 'dispatches')}"
+    console.info(f"{'would clean' if dry_run else 'cleaned'} what was over before {over}: {texts}")
 
 
 def _as_table(tables: list[Cleaned]) -> Table:

@@ -20,9 +20,10 @@ import psycopg
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AclOperation
 
-from promo_assets.commands.kafka import Topic, end_offsets, find_topic, no_answer
+from promo_assets.commands import console
+from promo_assets.commands.console import INTERRUPTED, count_of, stop_on_signals
+from promo_assets.commands.kafka import Topic, end_offsets, find_topic, unreachable_message
 from promo_assets.commands.ledger import told_in_one_line
-from promo_assets.commands.talk import INTERRUPTED, counted, say, signals_set
 from promo_assets.settings import Settings, load_settings
 from promo_assets.stream.topics import quiet_client
 from promo_assets.stream.writer import connect
@@ -73,12 +74,12 @@ class Answer(NamedTuple):
 def push(rate: float | None, feedback_share: float, until_caught_up: bool) -> None:
     settings = load_settings()
     stop = threading.Event()
-    with signals_set(stop):
+    with stop_on_signals(stop):
         topic = find_topic(settings, settings.topic_out, AclOperation.READ)
         service = PushService(settings, topic, rate, feedback_share)
         service.run(stop, end_offsets(settings, topic) if until_caught_up else None)
-    pushed, repeated = counted(service.pushed, "notifications"), counted(service.repeated, "repeats")
-    say(f"pushed {pushed}, {repeated}, {counted(service.answered, 'clients')} answered")
+    pushed, repeated = count_of(service.pushed, "notifications"), count_of(service.repeated, "repeats")
+    console.info(f"pushed {pushed}, {repeated}, {count_of(service.answered, 'clients')} answered")
     if stop.is_set():
         sys.exit(INTERRUPTED)
 
@@ -132,10 +133,12 @@ class PushService:
                     if ends is not None and assigned and read >= assigned:
                         return
                     if time.monotonic() - told_at > TELL_EVERY_S:
-                        say(f"pushed {self.pushed:,}, {self.answered:,} answered")
+                        console.info(f"pushed {self.pushed:,}, {self.answered:,} answered")
                         told_at = time.monotonic()
         except KafkaException as error:
-            raise no_answer(self._settings, error.args[0], topics=f"READ on topic {self._topic.name}", group=self._group) from None
+            raise unreachable_message(
+                self._settings, error.args[0], topics=f"READ on topic {self._topic.name}", group=self._group
+            ) from None
 
     def _at_once(self) -> int:
         return AT_ONCE if self._rate is None else max(1, min(AT_ONCE, int(self._rate * LOOK_S)))
@@ -156,7 +159,7 @@ class PushService:
                 notification = json.loads(message.value() or b"")
                 self._answer(notification_id, notification)
             except (KeyError, TypeError, ValueError, RecursionError):
-                say(f"no notification: partition {message.partition()}, offset {message.offset()}")
+                console.info(f"no notification: partition {message.partition()}, offset {message.offset()}")
                 continue
             if notification_id in self._ids:
                 self.repeated += 1

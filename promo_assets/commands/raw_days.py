@@ -11,11 +11,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
-from promo_assets.commands.talk import CommandError, keep_noise_in, say
+from promo_assets.commands import console
+from promo_assets.commands.console import CommandError, redirect_stderr_to
 from promo_assets.lake.tables import RAW_EVENTS, day_folder
 from promo_assets.settings import Settings
 
-STAGING = "_lake_sample_"  # beside the table's folder: its readers never see what is not complete
+SCRATCH = "_lake_sample_"  # beside the table's folder: its readers never see what is not complete
 
 
 class RawDays(Protocol):
@@ -26,12 +27,12 @@ class RawDays(Protocol):
         """What lies in the day's folder; nothing where there is none."""
         ...
 
-    def staging(self) -> contextlib.AbstractContextManager[Path]:
+    def scratch(self) -> contextlib.AbstractContextManager[Path]:
         """A folder for days in the making."""
         ...
 
     def put(self, day: date, made: Path) -> None:
-        """Puts a day's folder from the staging folder in its place, instead of what was there."""
+        """Puts a day's folder from the scratch folder in its place, instead of what was there."""
         ...
 
 
@@ -65,12 +66,12 @@ class _LocalDays:
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
     @contextlib.contextmanager
-    def staging(self) -> Iterator[Path]:
+    def scratch(self) -> Iterator[Path]:
         self._folder.mkdir(parents=True, exist_ok=True)
-        for left in self._folder.parent.glob(f"{STAGING}*"):
+        for left in self._folder.parent.glob(f"{SCRATCH}*"):
             with contextlib.suppress(OSError), _locked(left):  # of a run that was killed: one that goes on holds its lock
                 shutil.rmtree(left)
-        folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=self._folder.parent))
+        folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=self._folder.parent))
         with _locked(folder):
             try:
                 yield folder
@@ -99,8 +100,8 @@ def _hadoop_days(settings: Settings) -> Iterator[RawDays]:
     from promo_assets.spark import end_jvm, open_session
 
     log = settings.home / "logs" / "spark.log"
-    keep_noise_in(log)
-    say(f"opening {settings.lake_uri} (Spark's log is {log})")
+    redirect_stderr_to(log)
+    console.info(f"opening {settings.lake_uri} (Spark's log is {log})")
     try:
         spark = open_session(settings.model_copy(update={"spark_master": "local[1]"}), "lake sample")
         yield _HadoopDays(settings.lake_uri, spark)
@@ -123,13 +124,13 @@ class _HadoopDays:
         return sorted(status.getPath().getName() for status in self._files.listStatus(folder)) if self._files.exists(folder) else []
 
     @contextlib.contextmanager
-    def staging(self) -> Iterator[Path]:
+    def scratch(self) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="lake-sample-") as folder:
             yield Path(folder)
 
     def put(self, day: date, made: Path) -> None:
         target = self._path(f"{self.place}/{day_folder(day)}")
-        aside = self._path(f"{self.place.rpartition('/')[0]}/{STAGING}{uuid.uuid4().hex}/{day_folder(day)}")
+        aside = self._path(f"{self.place.rpartition('/')[0]}/{SCRATCH}{uuid.uuid4().hex}/{day_folder(day)}")
         try:
             self._files.mkdirs(aside.getParent())
             self._files.copyFromLocalFile(True, True, self._path(f"file://{made}"), aside)

@@ -14,12 +14,13 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AclOperation
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
+from promo_assets.commands import console
+from promo_assets.commands.console import CommandError, UserError, count_of, spinner
 from promo_assets.commands.dead_letters import DeadLetter, as_dead_letter
-from promo_assets.commands.kafka import ANSWER_S, AllOrNothing, Topic, find_topic, no_answer, read_to_end
-from promo_assets.commands.talk import CommandError, UserError, counted, say, working
+from promo_assets.commands.kafka import KAFKA_TIMEOUT_S, AllOrNothing, Topic, find_topic, read_to_end, unreachable_message
 from promo_assets.settings import Settings, load_settings
 from promo_assets.stream.topics import reader
-from promo_assets.stream.writer import committed, is_passing
+from promo_assets.stream.writer import committed, is_transient
 
 LETTERS_AT_ONCE = 5_000
 METADATA_CHARACTERS = 4_000  # Kafka takes 4096
@@ -56,7 +57,7 @@ def replay_dead_letters(ids: list[str]) -> None:
     input_topic = find_topic(settings, settings.topic_in, AclOperation.WRITE)
     # One name for all replays of the topic: the later one ends an earlier one that is still at work.
     name = f"promo-assets-replay-{letters_topic.topic_id}"
-    with working("looking for dead letters"), reader(settings, group_id=name) as progress:
+    with spinner("looking for dead letters"), reader(settings, group_id=name) as progress:
         producer = AllOrNothing(settings, input_topic, name)
         sent = _read_sent(settings, progress, letters_topic, name)  # only now: nobody else can send any more
         letters = _chosen(settings, letters_topic, wanted) if wanted else _not_sent(settings, letters_topic, sent)
@@ -71,7 +72,7 @@ def replay_dead_letters(ids: list[str]) -> None:
                 producer.commit_with([sent[each].committed(letters_topic.name, each) for each in touched], progress)
             count += len(some)
     left = "" if wanted or count else ": all were sent before, or there are none"
-    say(f"sent {counted(count, 'dead letters')} to topic {input_topic.name} again{left}")
+    console.info(f"sent {count_of(count, 'dead letters')} to topic {input_topic.name} again{left}")
 
 
 def _parse_id(text: str) -> tuple[int, int]:
@@ -82,9 +83,9 @@ def _parse_id(text: str) -> tuple[int, int]:
 
 
 @retry(
-    retry=retry_if_exception(lambda error: isinstance(error, KafkaException) and is_passing(error.args[0])),
+    retry=retry_if_exception(lambda error: isinstance(error, KafkaException) and is_transient(error.args[0])),
     wait=wait_fixed(0.2),
-    stop=stop_after_delay(ANSWER_S),
+    stop=stop_after_delay(KAFKA_TIMEOUT_S),
     reraise=True,
 )
 def _committed(progress: Consumer, topic: Topic) -> list[TopicPartition]:
@@ -95,7 +96,7 @@ def _read_sent(settings: Settings, progress: Consumer, topic: Topic, group: str)
     try:
         known = _committed(progress, topic)
     except KafkaException as error:
-        raise no_answer(settings, error.args[0], topics=f"READ on topic {topic.name}", group=group) from None
+        raise unreachable_message(settings, error.args[0], topics=f"READ on topic {topic.name}", group=group) from None
     return {each.partition: Sent(max(each.offset, 0), {int(one) for one in (each.metadata or "").split(",") if one}) for each in known}
 
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AclOperation
 
-from promo_assets.commands.kafka import find_topic, no_answer
-from promo_assets.commands.stream import host_stream
-from promo_assets.commands.talk import UserError
+from promo_assets.commands.console import UserError
+from promo_assets.commands.kafka import find_topic, unreachable_message
+from promo_assets.commands.stream import run_stream_in_foreground
 from promo_assets.settings import Settings, load_settings
 from promo_assets.stream.reprocess import OutOfRange, check_offsets, offsets_at
 
@@ -19,7 +19,7 @@ def reprocess(from_time: str | None, from_offsets: Sequence[str]) -> None:
     time = _time(from_time) if from_time is not None else None
     offsets = _offsets(from_offsets)
     settings = load_settings()
-    host_stream(settings, "promo-assets stream reprocess", until_caught_up=True, again_from=_resolved(settings, time, offsets))
+    run_stream_in_foreground(settings, "promo-assets stream reprocess", until_caught_up=True, again_from=_resolved(settings, time, offsets))
 
 
 def _resolved(settings: Settings, time: datetime | None, offsets: dict[int, int]) -> dict[int, int]:
@@ -29,7 +29,7 @@ def _resolved(settings: Settings, time: datetime | None, offsets: dict[int, int]
     except OutOfRange as problem:
         raise UserError(f"--from-offset: {problem}") from None
     except KafkaException as error:
-        raise no_answer(settings, error.args[0], topics=f"READ on topic {settings.topic_in}") from None
+        raise unreachable_message(settings, error.args[0], topics=f"READ on topic {settings.topic_in}") from None
 
 
 def _time(text: str) -> datetime:

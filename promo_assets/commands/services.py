@@ -13,19 +13,20 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from promo_assets.commands import console
+from promo_assets.commands.console import INTERRUPTED, CommandError, printable, spinner, stderr, stop_on_signals
 from promo_assets.commands.dagster_dev import stop_leftover
-from promo_assets.commands.state import Line, State, read_state, told_state
-from promo_assets.commands.talk import INTERRUPTED, CommandError, listener, printable, say, signals_set, working
+from promo_assets.commands.state import Line, State, describe_state, read_state
 from promo_assets.local import services
 from promo_assets.postgres_url import without_password
 from promo_assets.settings import Settings, load_settings
 
-WATCH_S = 2
+REFRESH_S = 2
 
 
 def start_services() -> None:
     settings = load_settings()
-    with working("starting Kafka and Postgres") as tell:
+    with spinner("starting Kafka and Postgres") as tell:
         endpoints = services.up(settings, tell)
     _print(settings, endpoints.kafka, endpoints.postgres_url)
 
@@ -33,8 +34,8 @@ def start_services() -> None:
 def stop_services() -> None:
     settings = load_settings()
     if stop_leftover(settings):
-        say("stopped the demo's Dagster")
-    services.down(settings, say)
+        console.info("stopped the demo's Dagster")
+    services.down(settings, console.info)
 
 
 def print_status(as_json: bool, watch: bool) -> None:
@@ -47,7 +48,7 @@ def print_status(as_json: bool, watch: bool) -> None:
     else:
         _print(settings, found.kafka, found.postgres_url)
         sys.stdout.flush()
-        _say(told_state(state))
+        _say(describe_state(state))
     if missing := _missing(found):
         raise CommandError(missing)
 
@@ -56,13 +57,13 @@ def _watch(as_json: bool) -> NoReturn:
     """Until Ctrl-C, also where something is away for a while."""
     stop = threading.Event()
     # Standard output stays what it is: on a terminal rich would take it for its own.
-    screen = Live(console=Console(file=listener()), auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+    screen = Live(console=Console(file=stderr()), auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
     pictures = not as_json and screen.console.is_terminal
-    with signals_set(stop), screen if pictures else contextlib.nullcontext():
+    with stop_on_signals(stop), screen if pictures else contextlib.nullcontext():
         while not stop.is_set():
             settings = load_settings()  # a local service that was started again may have another port
             found, state = _look(settings)
-            lines = list(told_state(state))
+            lines = list(describe_state(state))
             if missing := _missing(found):
                 lines.append(Line("trouble", missing, bad=True))
             if as_json:
@@ -71,7 +72,7 @@ def _watch(as_json: bool) -> NoReturn:
                 screen.update(_as_grid(lines), refresh=True)
             else:
                 _say(lines)
-            stop.wait(WATCH_S)
+            stop.wait(REFRESH_S)
     sys.exit(INTERRUPTED)
 
 
@@ -88,7 +89,7 @@ def _as_json(settings: Settings, found: services.Status, state: State) -> str:
 
 def _say(lines: Iterable[Line]) -> None:
     for line in lines:
-        say(f"{line.about}: {line.told}" if line.about else f"  {line.told}")
+        console.info(f"{line.about}: {line.told}" if line.about else f"  {line.told}")
 
 
 def _as_grid(lines: Iterable[Line]) -> Table:

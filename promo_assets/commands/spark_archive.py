@@ -14,10 +14,11 @@ from packaging.requirements import Requirement
 from rich.console import Console
 from rich.progress import Progress
 
-from promo_assets.commands.talk import CommandError, UserError, listener, say
+from promo_assets.commands import console
+from promo_assets.commands.console import CommandError, UserError, stderr
 
 OURS = "promo_assets"
-# What stream/intake.py and stream/delivery.py import; pandas is what pyspark wants beside them.
+# What stream/ingest.py and stream/delivery.py import; pandas is what pyspark wants beside them.
 IMPORTED = ("psycopg[binary]", "confluent-kafka", "pyarrow", "pandas", "tenacity")
 # A third of the bytes, and nothing that is imported at run time.
 LEFT_OUT = {"__pycache__", "tests", "include"}
@@ -31,7 +32,7 @@ def write_archive(target: Path) -> None:
     fresh = target.with_name(target.name + ".new")
     try:
         # Its size hardly matters beside the time: it is carried once a session.
-        with tarfile.open(fresh, "w:gz", compresslevel=1) as archive, Progress(console=Console(file=listener())) as progress:
+        with tarfile.open(fresh, "w:gz", compresslevel=1) as archive, Progress(console=Console(file=stderr())) as progress:
             for name, source in progress.track(files, description="packing"):
                 archive.add(source, name, recursive=False)
         fresh.replace(target)
@@ -40,7 +41,7 @@ def write_archive(target: Path) -> None:
     finally:
         fresh.unlink(missing_ok=True)
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    say(f"{target} has {target.stat().st_size / 2**20:,.0f} MiB, for nodes with Python {python}: name it with PROMO_SPARK_ARCHIVE")
+    console.info(f"{target} has {target.stat().st_size / 2**20:,.0f} MiB, for nodes with Python {python}: name it with PROMO_SPARK_ARCHIVE")
 
 
 def _files() -> Iterator[tuple[str, Path]]:

@@ -10,18 +10,18 @@ from typing import Any, NamedTuple
 import psycopg
 from confluent_kafka import KafkaException
 
+from promo_assets.commands.console import count_of
 from promo_assets.commands.ledger import first_line
-from promo_assets.commands.talk import counted
 from promo_assets.local.services import Status
 from promo_assets.settings import Settings
 from promo_assets.stream.lag import count_behind, oldest_unread_s
+from promo_assets.stream.lease import Heartbeat, ReadOffsets, read_heartbeat, read_status
 from promo_assets.stream.ledger import LedgerError, check_ledger, count_waiting
 from promo_assets.stream.topics import InputOffsets, input_offsets
-from promo_assets.stream.turn import Heartbeat, ReadOffsets, read_heartbeat, read_shown
 from promo_assets.stream.waiting import WaitingCampaign, read_waiting, utc
 from promo_assets.stream.writer import connect
 
-ANSWER_S = 3
+KAFKA_TIMEOUT_S = 3
 WAITING_SHOWN = 5
 
 
@@ -33,7 +33,7 @@ class Service:
 
 @dataclass
 class StreamState:
-    """None is what is not known. Times are unix seconds; figures are those of the stream that runs, or ran last, since its start."""
+    """None is what is not known. Times are unix seconds; metrics are those of the stream that runs, or ran last, since its start."""
 
     running: bool | None = None
     holder: str | None = None
@@ -41,7 +41,7 @@ class StreamState:
     heartbeat_at: float | None = None
     heartbeat_age_seconds: float | None = None
     last_error: str | None = None
-    figures: dict[str, Any] | None = None
+    metrics: dict[str, Any] | None = None
     lag_messages: int | None = None
     lag_seconds: float | None = None
     """Since the oldest message that no finished micro-batch has read lies in Kafka; 0 where there is none."""
@@ -62,8 +62,8 @@ def read_state(settings: Settings, found: Status) -> State:
     """Never raises for a service that is away: it says so in its part, and what hangs on it is None."""
     state = State()
     with ThreadPoolExecutor() as pool:  # two that are away take as long as one
-        ends = pool.submit(_ends, settings, state.kafka) if found.kafka else None
-        read = pool.submit(_ask_postgres, settings, state).result() if found.postgres_url else None
+        ends = pool.submit(_read_end_offsets, settings, state.kafka) if found.kafka else None
+        read = pool.submit(_read_postgres, settings, state).result() if found.postgres_url else None
         kafka = ends.result() if ends else None
     if kafka and read and read["topic_id"] == kafka.topic_id:
         state.stream.lag_messages = count_behind(read["offsets"], kafka)
@@ -71,9 +71,9 @@ def read_state(settings: Settings, found: Status) -> State:
     return state
 
 
-def _ends(settings: Settings, service: Service) -> InputOffsets | None:
+def _read_end_offsets(settings: Settings, service: Service) -> InputOffsets | None:
     try:
-        ends = input_offsets(settings, answer_s=ANSWER_S)
+        ends = input_offsets(settings, timeout_s=KAFKA_TIMEOUT_S)
     except KafkaException as error:
         service.error = error.args[0].str()
         return None
@@ -81,7 +81,7 @@ def _ends(settings: Settings, service: Service) -> InputOffsets | None:
     return ends
 
 
-def _ask_postgres(settings: Settings, state: State) -> ReadOffsets | None:
+def _read_postgres(settings: Settings, state: State) -> ReadOffsets | None:
     service = state.postgres
     try:
         with connect(settings.database_url, "promo-assets status") as connection:
@@ -90,7 +90,7 @@ def _ask_postgres(settings: Settings, state: State) -> ReadOffsets | None:
             _set_heartbeat(state.stream, read_heartbeat(connection))
             state.stream.waiting, state.stream.next_start = count_waiting(connection)
             state.stream.waiting_campaigns = list(read_waiting(connection, WAITING_SHOWN))
-            shown = read_shown(connection)
+            shown = read_status(connection)
     except psycopg.Error as error:
         service.answers = service.answers and not isinstance(error, psycopg.OperationalError)
         service.error = first_line(error)
@@ -98,7 +98,7 @@ def _ask_postgres(settings: Settings, state: State) -> ReadOffsets | None:
     except LedgerError as problem:
         service.error = str(problem)
         return None
-    state.stream.figures = shown.figures
+    state.stream.metrics = shown.metrics
     return shown.read_offsets
 
 
@@ -118,7 +118,7 @@ class Line(NamedTuple):
     bad: bool = False
 
 
-def told_state(state: State) -> Iterator[Line]:
+def describe_state(state: State) -> Iterator[Line]:
     for name, service in (("Kafka", state.kafka), ("Postgres", state.postgres)):
         if service.error:
             yield Line(name, f"{'answers' if service.answers else 'gives no answer'}: {service.error}", bad=True)
@@ -134,18 +134,18 @@ def told_state(state: State) -> Iterator[Line]:
         yield Line("stream", f"does not run; last sign of life {_when(stream.heartbeat_at)} ({stream.holder})", bad=True)
     if stream.lag_messages is not None:
         seconds = "" if stream.lag_seconds is None else f", the oldest is {stream.lag_seconds:.0f} s old"
-        yield Line("lag", f"{counted(stream.lag_messages, 'messages')}{seconds if stream.lag_messages else ''}")
-    figures = stream.figures or {}
-    if stream.running and "notifications_per_minute" in figures:
-        yield Line("last minute", counted(figures["notifications_per_minute"], "notifications"))
-    if figures:
+        yield Line("lag", f"{count_of(stream.lag_messages, 'messages')}{seconds if stream.lag_messages else ''}")
+    metrics = stream.metrics or {}
+    if stream.running and "notifications_per_minute" in metrics:
+        yield Line("last minute", count_of(metrics["notifications_per_minute"], "notifications"))
+    if metrics:
         names = ("notifications", "campaigns", "rejected", "repeated", "expired")
-        yield Line("since its start", ", ".join(counted(figures.get(name, 0), name) for name in names))
+        yield Line("since its start", ", ".join(count_of(metrics.get(name, 0), name) for name in names))
     if stream.waiting is not None:
-        yield Line("waiting", counted(stream.waiting, "campaigns"))
+        yield Line("waiting", count_of(stream.waiting, "campaigns"))
     for each in stream.waiting_campaigns or ():
         yield Line("", f"starts {utc(each.adv_campaign_datetime_start)} UTC: {each.adv_campaign_id} of {each.restaurant_id}")
-    for number, each in enumerate(figures.get("latest_rejections", ())):
+    for number, each in enumerate(metrics.get("latest_rejections", ())):
         place = f"{each['source_partition']}-{each['source_offset']}, {utc(each['source_at'] // 1000)} UTC"
         yield Line("" if number else "last rejected", f"{each['reason']} ({place})")
     if stream.last_error:

@@ -9,62 +9,67 @@ from collections.abc import Iterator
 
 import psutil
 
-from promo_assets.commands.talk import CommandError, counted, first_line, keep_noise_in, say, signals_set
+from promo_assets.commands import console
+from promo_assets.commands.console import CommandError, count_of, first_line, redirect_stderr_to, stop_on_signals
 from promo_assets.settings import Settings, load_settings
 from promo_assets.spark import end_jvm, open_session
-from promo_assets.stream.host import Hosted
-from promo_assets.stream.turn import StreamError
+from promo_assets.stream.lease import StreamError
+from promo_assets.stream.run import StreamRun
 
-LOOK_S = 0.2
-TELL_EVERY_S = 5
-
-
-def run_stream_here(until_caught_up: bool) -> None:
-    host_stream(load_settings(), "promo-assets stream run", until_caught_up)
+POLL_S = 0.2
+REPORT_INTERVAL_S = 5
 
 
-def host_stream(settings: Settings, command: str, until_caught_up: bool, again_from: dict[int, int] | None = None) -> None:
+def run_stream_command(until_caught_up: bool) -> None:
+    run_stream_in_foreground(load_settings(), "promo-assets stream run", until_caught_up)
+
+
+def run_stream_in_foreground(settings: Settings, command: str, until_caught_up: bool, again_from: dict[int, int] | None = None) -> None:
     spark_log = settings.home / "logs" / "spark.log"
     stop = threading.Event()
-    with signals_set(stop), _log_told():
-        keep_noise_in(spark_log)
+    with stop_on_signals(stop), _log_told():
+        redirect_stderr_to(spark_log)
         holder = f"{command}, process {os.getpid()}"
-        host = Hosted(settings, lambda: open_session(settings, "promo stream"), holder, until_caught_up, again_from)
-        say(f"starting the stream: topic {settings.topic_in} on Kafka at {settings.bootstrap_servers}; Spark's log is {spark_log}")
-        host.start()
+        stream_run = StreamRun(settings, lambda: open_session(settings, "promo stream"), holder, until_caught_up, again_from)
+        console.info(f"starting the stream: topic {settings.topic_in} on Kafka at {settings.bootstrap_servers}; Spark's log is {spark_log}")
+        stream_run.start()
         try:
-            _watch(host, stop)
-            if not host.ended.is_set():
-                say("stopping")
+            _watch(stream_run, stop)
+            if not stream_run.ended.is_set():
+                console.info("stopping")
         finally:
-            host.finish()
+            stream_run.finish()
             _end_children()
-    if host.error and not stop.is_set():
+    if stream_run.error and not stop.is_set():
         # What the stream says of itself is for the user; anything else comes with the class and with the log's name.
-        raise host.error if isinstance(host.error, StreamError) else CommandError(f"{first_line(host.error)} (Spark's log is {spark_log})")
+        raise (
+            stream_run.error
+            if isinstance(stream_run.error, StreamError)
+            else CommandError(f"{first_line(stream_run.error)} (Spark's log is {spark_log})")
+        )
     if not (stop.is_set() or until_caught_up):
         raise CommandError("the stream ended although nobody asked it to")
     if stop.is_set() and again_from is not None:
         raise CommandError("it was ended before all was read again: run it again")
-    say(f"the stream has ended: {_told(host)}")
+    console.info(f"the stream has ended: {_told(stream_run)}")
 
 
-def _watch(host: Hosted, stop: threading.Event) -> None:
+def _watch(stream_run: StreamRun, stop: threading.Event) -> None:
     """Until the stream has ended, or shall; what moved is told every few seconds."""
     told, told_at = "", 0.0
-    while not stop.is_set() and not host.ended.wait(LOOK_S):
-        if time.monotonic() - told_at < TELL_EVERY_S or not (host.figures.batches or host.figures.notifications):
+    while not stop.is_set() and not stream_run.ended.wait(POLL_S):
+        if time.monotonic() - told_at < REPORT_INTERVAL_S or not (stream_run.metrics.batches or stream_run.metrics.notifications):
             continue
-        moved = f"{host.figures.sums}{host.figures.waiting}"
+        moved = f"{stream_run.metrics.sums}{stream_run.metrics.waiting}"
         if moved != told:
-            say(_told(host))
+            console.info(_told(stream_run))
             told, told_at = moved, time.monotonic()
 
 
-def _told(host: Hosted) -> str:
-    sums = host.figures.sums
-    parts = [counted(sums[name], name) for name in ("campaigns", "notifications", "rejected", "repeated", "expired")]
-    return ", ".join([*parts, f"{host.figures.waiting:,} waiting"])
+def _told(stream_run: StreamRun) -> str:
+    sums = stream_run.metrics.sums
+    parts = [count_of(sums[name], name) for name in ("campaigns", "notifications", "rejected", "repeated", "expired")]
+    return ", ".join([*parts, f"{stream_run.metrics.waiting:,} waiting"])
 
 
 @contextlib.contextmanager
@@ -73,7 +78,7 @@ def _log_told() -> Iterator[None]:
 
     class Told(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            say(record.getMessage())
+            console.info(record.getMessage())
 
     logger, handler = logging.getLogger("promo_assets"), Told(logging.INFO)
     logger.setLevel(logging.INFO)

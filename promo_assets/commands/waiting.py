@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from promo_assets.commands import console
+from promo_assets.commands.console import CommandError, UserError, printable
 from promo_assets.commands.ledger import open_ledger
-from promo_assets.commands.talk import CommandError, UserError, printable, say
 from promo_assets.settings import load_settings
 from promo_assets.stream.waiting import cancel_waiting, read_waiting, utc
 
@@ -33,7 +34,7 @@ def list_waiting(as_json: bool) -> None:
     if table.row_count:
         Console().print(table)
     else:
-        say("no campaign waits for its start")
+        console.info("no campaign waits for its start")
 
 
 def cancel(restaurant_id: str, adv_campaign_id: str, datetime_created: int) -> None:
@@ -41,9 +42,9 @@ def cancel(restaurant_id: str, adv_campaign_id: str, datetime_created: int) -> N
     with open_ledger(load_settings()) as connection:
         cancelled, state = cancel_waiting(connection, restaurant_id, adv_campaign_id, datetime_created)
     if state is None:
-        raise UserError(f"{name}: no such campaign was taken in")
+        raise UserError(f"{name}: no such campaign was ingested")
     if state in _TOO_LATE:
         raise UserError(f"{name}: {_TOO_LATE[state]}")
     if state == "waiting":
         raise CommandError(f"{name}: its micro-batch is not finished yet; try again when the stream has gone on")
-    say(f"{name}: {'cancelled, nobody is notified of it' if cancelled else 'was cancelled before'}")
+    console.info(f"{name}: {'cancelled, nobody is notified of it' if cancelled else 'was cancelled before'}")

@@ -9,11 +9,11 @@ from pyspark.sql import functions as F
 
 from promo_assets.lake import tables
 from promo_assets.lake.cities import City
-from promo_assets.lake.storage import Lake, Written
+from promo_assets.lake.storage import Lake, PartitionStats
 from promo_assets.lake.tables import Table
 
 SCHEMA, KEY, NOT_NULL, CITIES, COUNTS = "schema", "key_is_unique", "not_null", "cities_are_known", "counts_are_not_negative"
-ALL_JUDGED, FEW_REJECTED, DRIFT = "kept_and_rejected_are_all", "few_are_rejected", "as_many_rows_as_before"
+NO_EVENT_LOST, FEW_REJECTED, DRIFT = "kept_and_rejected_are_all", "few_are_rejected", "as_many_rows_as_before"
 ALL_COUNTED = "all_notifications_are_counted"
 REJECTED_AT_MOST = 0.02
 DRIFT_AT_MOST = 0.5  # more or less than the mean of the days before
@@ -27,11 +27,11 @@ _DESCRIPTIONS = {
     CITIES: "Each city's id is in dds/geo.",
     COUNTS: "No column that counts has a value below 0.",
     ALL_COUNTED: "Clients notified are as many as rows in stg/subscribers_feedback.",
-    ALL_JUDGED: "Kept and rejected events together are as many as in STG.",
+    NO_EVENT_LOST: "Kept and rejected events together are as many as in STG.",
     FEW_REJECTED: f"At most {REJECTED_AT_MOST:.0%} of the events are rejected.",
     DRIFT: f"Rows are within {DRIFT_AT_MOST:.0%} of the mean of the {DAYS_BEFORE} days before.",
 }
-LOOKED_AT = (NOT_NULL, KEY, CITIES, COUNTS)
+ROW_CHECKS = (NOT_NULL, KEY, CITIES, COUNTS)
 WARNINGS = (FEW_REJECTED, DRIFT)  # the others keep what depends on the table from being built
 
 
@@ -47,7 +47,7 @@ def check_names(table: Table) -> list[str]:
     if table is tables.CAMPAIGN_RESULTS:
         names.append(ALL_COUNTED)
     if table is tables.EVENTS:
-        names += [ALL_JUDGED, FEW_REJECTED]
+        names += [NO_EVENT_LOST, FEW_REJECTED]
     if table is tables.STG_EVENTS or table in tables.MARTS:
         names.append(DRIFT)
     return names
@@ -60,30 +60,32 @@ def specs(table: Table) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def of_days(lake: Lake, table: Table, done: Mapping[date, Written], cities: Sequence[City]) -> Iterator[dg.AssetCheckResult]:
+def check_days(lake: Lake, table: Table, done: Mapping[date, PartitionStats], cities: Sequence[City]) -> Iterator[dg.AssetCheckResult]:
     """Looks at what was written: one job for all that concerns rows; the rest is known from the files."""
     days, names = sorted(done), check_names(table)
     wrong_columns = lake.wrong_columns(table, days)
     yield _result(table, SCHEMA, not wrong_columns, wrong_columns=wrong_columns)
-    found = _look(lake, table, days, cities) if not wrong_columns else {name: {"not_looked": SCHEMA} for name in LOOKED_AT}
-    for name in (name for name in LOOKED_AT if name in names):
+    found = _count_violations(lake, table, days, cities) if not wrong_columns else {name: {"not_looked": SCHEMA} for name in ROW_CHECKS}
+    for name in (name for name in ROW_CHECKS if name in names):
         yield _result(table, name, not any(found[name].values()), **found[name])
     if DRIFT in names:
         yield _drift(lake, table, done)
 
 
-def of_judgement(lake: Lake, kept: Mapping[date, Written], rejected: Mapping[date, Written]) -> Iterator[dg.AssetCheckResult]:
+def check_rejections(
+    lake: Lake, kept: Mapping[date, PartitionStats], rejected: Mapping[date, PartitionStats]
+) -> Iterator[dg.AssetCheckResult]:
     """That no event of STG is lost between what is kept and what is rejected."""
     staged = {day: lake.measure(tables.STG_EVENTS, day).rows for day in kept}
     lost = {str(day): staged[day] - kept[day].rows - rejected[day].rows for day in kept}
     wrong = {day: number for day, number in lost.items() if number}
-    yield _result(tables.EVENTS, ALL_JUDGED, not wrong, read=sum(staged[day] for day in kept), missing_by_day=wrong)
+    yield _result(tables.EVENTS, NO_EVENT_LOST, not wrong, read=sum(staged[day] for day in kept), missing_by_day=wrong)
     number, total = sum(written.rows for written in rejected.values()), sum(staged[day] for day in kept)
     share = number / total if total else 0.0
     yield _result(tables.EVENTS, FEW_REJECTED, share <= REJECTED_AT_MOST, rejected=number, share=share)
 
 
-def of_campaigns(lake: Lake, done: Mapping[date, Written]) -> Iterator[dg.AssetCheckResult]:
+def check_notifications_counted(lake: Lake, done: Mapping[date, PartitionStats]) -> Iterator[dg.AssetCheckResult]:
     """That no notification is lost between the campaigns, and none is counted twice."""
     counted = lake.read(tables.CAMPAIGN_RESULTS, sorted(done)).groupBy("date").agg(F.sum("clients_notified")).collect()
     found = dict.fromkeys(done, 0) | dict(map(tuple, counted))
@@ -92,7 +94,7 @@ def of_campaigns(lake: Lake, done: Mapping[date, Written]) -> Iterator[dg.AssetC
     yield _result(tables.CAMPAIGN_RESULTS, ALL_COUNTED, not wrong, read=sum(taken.values()), missing_by_day=wrong)
 
 
-def _look(lake: Lake, table: Table, days: Sequence[date], cities: Sequence[City]) -> dict[str, dict[str, int]]:
+def _count_violations(lake: Lake, table: Table, days: Sequence[date], cities: Sequence[City]) -> dict[str, dict[str, int]]:
     """How many rows break each rule."""
     required = [column.name for column in table.columns if not column.nullable]
     of_city = [name for name in table.column_names if name in CITY_COLUMNS]
@@ -110,7 +112,7 @@ def _look(lake: Lake, table: Table, days: Sequence[date], cities: Sequence[City]
     return found
 
 
-def _drift(lake: Lake, table: Table, done: Mapping[date, Written]) -> dg.AssetCheckResult:
+def _drift(lake: Lake, table: Table, done: Mapping[date, PartitionStats]) -> dg.AssetCheckResult:
     """The last of the days against those before it; too few to compare with is no drift."""
     last = max(done)
     before = [day for day in lake.days(table) if 0 < (last - day).days <= DAYS_BEFORE]

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from pyspark.sql import DataFrame, SparkSession
 
-from promo_assets.lake.files import told
+from promo_assets.lake.files import lake_errors
 from promo_assets.lake.partitions import midnight_before
 
 TABLE = "subscribers_feedback"
@@ -31,7 +31,7 @@ def read_feedback(spark: SparkSession, source: FeedbackSource, days: Sequence[da
     """
     bounds = _split(midnight_before(min(days)), midnight_before(max(days)) + 86_400, min(at_once, CONNECTIONS))
     of_part = [f"trigger_datetime_created >= {first:d} AND trigger_datetime_created < {end:d}" for first, end in pairwise(bounds)]
-    with told(f"{TABLE} cannot be read from {source.url}"):
+    with lake_errors(f"{TABLE} cannot be read from {source.url}"):
         return spark.read.jdbc(source.url, TABLE, predicates=of_part, properties=source.properties | SESSION)
 
 

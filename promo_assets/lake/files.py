@@ -15,7 +15,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StructType
 
-from promo_assets.lake import staging
+from promo_assets.lake import scratch
 
 PUBLISH_ATTEMPTS = 10
 
@@ -35,7 +35,7 @@ class Files:
         self._parquet_reader: Any = jvm.org.apache.parquet.hadoop.ParquetFileReader
         self._io: Any = jvm.org.apache.commons.io.IOUtils
         self._conf: Any = spark._jsc.hadoopConfiguration()  # pyright: ignore[reportOptionalMemberAccess, reportOptionalCall]
-        with told(f"the lake at {self.root} cannot be reached"):
+        with lake_errors(f"the lake at {self.root} cannot be reached"):
             root_path = self._path(f"{self.root}/")
             self._system = root_path.getFileSystem(self._conf)
             self._is_local = urlsplit(self.root).scheme == "file"
@@ -50,13 +50,13 @@ class Files:
             self._system.exists(root_path)
 
     def exists(self, name: str) -> bool:
-        with told(name):
+        with lake_errors(name):
             return self._system.exists(self._path(name))
 
     def entries(self, folder: str) -> list[tuple[str, float]]:
         """Last part of the name, and modification time (unix seconds), of what lies in a folder; nothing where it is missing."""
         path = self._path(folder)
-        with told(folder):
+        with lake_errors(folder):
             statuses = self._system.listStatus(path) if self._system.exists(path) else []
             return [(status.getPath().getName(), status.getModificationTime() / 1000) for status in statuses]
 
@@ -66,7 +66,7 @@ class Files:
         Not by `listFiles`: on a local file system that starts a process per file, to ask for its owner.
         """
         found, folders = [], [self._path(folder)]
-        with told(folder):
+        with lake_errors(folder):
             while folders:
                 path = folders.pop()
                 for status in self._system.listStatus(path) if self._system.exists(path) else []:
@@ -97,7 +97,7 @@ class Files:
     def read_bytes(self, name: str) -> bytes | None:
         """None where there is no such file."""
         path = self._path(name)
-        with told(name):
+        with lake_errors(name):
             if not self._system.exists(path):
                 return None
             stream = self._system.open(path)
@@ -107,7 +107,7 @@ class Files:
                 stream.close()
 
     def write_bytes(self, content: bytes, name: str) -> None:
-        with told(name):
+        with lake_errors(name):
             stream = self._system.create(self._path(name))
             try:
                 stream.write(content)
@@ -115,16 +115,16 @@ class Files:
                 stream.close()
 
     def make_folder(self, name: str) -> None:
-        with told(name):
+        with lake_errors(name):
             self._system.mkdirs(self._path(name))
 
     @contextlib.contextmanager
-    def aside(self, place: str, purpose: str) -> Iterator[str]:
+    def scratch_folder(self, place: str, purpose: str) -> Iterator[str]:
         """A new folder in `place` to write to, gone in the end. What killed processes left in `place` is removed first."""
         for name, changed_at in self.entries(place):
-            if staging.is_left_over(name, changed_at):
+            if scratch.is_abandoned(name, changed_at):
                 self._delete(f"{place}/{name}")
-        folder = f"{place}/{staging.new_name()}~{purpose}"
+        folder = f"{place}/{scratch.new_name()}~{purpose}"
         self.make_folder(folder)
         try:
             yield folder
@@ -135,7 +135,7 @@ class Files:
 
     def replace(self, name: str, new: str, old: str) -> None:
         """Renames `new` to `name`; what is there, whoever put it there meanwhile, goes to `old` first."""
-        with told(name):
+        with lake_errors(name):
             self._system.mkdirs(self._path(name).getParent())
             for attempt in range(PUBLISH_ATTEMPTS):
                 try:
@@ -167,11 +167,11 @@ class Files:
             raise
 
     def _delete(self, name: str, recursive: bool = True) -> None:
-        with told(name):
+        with lake_errors(name):
             self._system.delete(self._path(name), recursive)
 
     def _footer(self, name: str, look: Callable[[Any], Any]) -> Any:
-        with told(name):
+        with lake_errors(name):
             reader = self._parquet_reader.open(self._parquet_file.fromPath(self._path(name), self._conf))
             try:
                 return look(reader)
@@ -180,7 +180,7 @@ class Files:
 
 
 @contextlib.contextmanager
-def told(what: str) -> Iterator[None]:
+def lake_errors(what: str) -> Iterator[None]:
     """An error of Spark, Hadoop or the file system becomes a `LakeError`, in one line that begins with what was wanted."""
     try:
         yield

@@ -8,17 +8,17 @@ import dagster as dg
 from pydantic import Field
 
 from promo_assets.lake import steps, tables
+from promo_assets.lake.cancellation import cancellable
 from promo_assets.lake.cities import City
 from promo_assets.lake.files import LakeError
-from promo_assets.lake.interrupts import interruptible
-from promo_assets.lake.loaded import RawFiles, is_loaded, note_loaded
-from promo_assets.lake.pages import key_of, written_metadata
+from promo_assets.lake.load_markers import RawFiles, has_load_marker, write_load_marker
+from promo_assets.lake.reporting import key_of, stats_metadata
 from promo_assets.lake.storage import Lake
 
 DAYS_AT_ONCE, BYTES_AT_ONCE = 31, 4 * 2**30  # of RAW: what a crash may cost, and what keeps a day's files few
 HOUR_OF_DAILY_RUN = 3  # UTC; by then the day's RAW should be there
 DAYS_OF_FEEDBACK = 7  # for so long a day is brought up to date
-TAGS = {"promo_assets/half": "lake"}  # how many run at a time: deploy/dagster.yaml
+TAGS = {"promo_assets/subsystem": "lake"}  # how many run at a time: deploy/dagster.yaml
 
 
 class LoadConfig(dg.Config):
@@ -29,7 +29,7 @@ def build_jobs(daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitions
     """The lake's jobs and schedules."""
 
     @dg.op
-    @interruptible
+    @cancellable
     def load_every_day(context: dg.OpExecutionContext, config: LoadConfig, lake: dg.ResourceParam[Lake]) -> None:
         """Takes every RAW day to STG and DDS, many at once. Done again, it goes on where it was interrupted."""
         raw, failed = _raw_to_load(context, lake, daily, config.again)
@@ -100,7 +100,7 @@ def _raw_to_load(
         except LakeError as error:
             failed[day] = str(error)
             continue
-        if again or not is_loaded(lake, day, raw):
+        if again or not has_load_marker(lake, day, raw):
             to_load[day] = raw
     context.log.info(f"RAW has {len(days)} days, {len(days) - len(to_load) - len(failed)} of them are loaded already")
     return to_load, failed
@@ -133,7 +133,7 @@ def _load(context: dg.OpExecutionContext, lake: Lake, cities: list[City], raw: d
             tables.EVENTS: steps.clean(lake, cities, staged),
             tables.REJECTED_EVENTS: steps.reject(lake, staged),
         }
-        made |= {table: steps.remember(lake, table, staged) for table in tables.HISTORY}
+        made |= {table: steps.build_history(lake, table, staged) for table in tables.HISTORY}
     except LakeError as error:
         return failed | dict.fromkeys(staged, f"{staged[0]} to {staged[-1]}: {error}")
     for day in staged:
@@ -142,6 +142,6 @@ def _load(context: dg.OpExecutionContext, lake: Lake, cities: list[City], raw: d
             failed[day] = f"{day}: {read} events were read, {kept} kept and {rejected} rejected"
             continue
         for table, written in made.items():
-            context.log_event(dg.AssetMaterialization(key_of(table), partition=str(day), metadata=written_metadata(written[day])))
-        note_loaded(lake, day, raw[day])
+            context.log_event(dg.AssetMaterialization(key_of(table), partition=str(day), metadata=stats_metadata(written[day])))
+        write_load_marker(lake, day, raw[day])
     return failed

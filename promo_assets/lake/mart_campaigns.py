@@ -27,11 +27,13 @@ def campaign_results(feedback: DataFrame) -> DataFrame:
 def restaurant_results(feedback: DataFrame) -> DataFrame:
     """Table `restaurant_results`, and `date`, from table `subscribers_feedback`: the other mart may be of an older state of it."""
     campaigns = feedback.groupBy(*CAMPAIGN).agg(F.min("trigger_datetime_created").alias("first"))
-    of_campaigns = campaigns.groupBy(*RESTAURANT).agg(
+    check_notifications_counted = campaigns.groupBy(*RESTAURANT).agg(
         F.count("*").alias("campaigns"), F.median(_seconds(F.col("first"))).alias("seconds_to_first_notification")
     )
     return (
-        _results(feedback, RESTAURANT).join(of_campaigns, on=list(RESTAURANT), how="inner").select("date", *RESTAURANT_RESULTS.column_names)
+        _results(feedback, RESTAURANT)
+        .join(check_notifications_counted, on=list(RESTAURANT), how="inner")
+        .select("date", *RESTAURANT_RESULTS.column_names)
     )
 
 

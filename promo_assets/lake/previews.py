@@ -17,14 +17,14 @@ from promo_assets.lake.storage import Lake
 from promo_assets.lake.tables import Table
 
 ROWS = 10
-OfDay = Callable[[Table], DataFrame]
+DayPreview = Callable[[Table], DataFrame]
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(markdown.table(columns, rows))
 
 
-def of_day(lake: Lake, table_: Table, day: date, cities: Sequence[City]) -> dict[str, Any]:
+def preview_day(lake: Lake, table_: Table, day: date, cities: Sequence[City]) -> dict[str, Any]:
     """Nothing for a table that is no mart."""
     if table_.layer != "mart":
         return {}
@@ -40,12 +40,12 @@ def of_day(lake: Lake, table_: Table, day: date, cities: Sequence[City]) -> dict
     return {"preview": table(table_.column_names, rows)} | draw(of, {city.city_id: city for city in cities})
 
 
-def _of_users(of: OfDay, _: dict[int, City]) -> dict[str, Any]:
+def _preview_users(of: DayPreview, _: dict[int, City]) -> dict[str, Any]:
     rows = of(tables.USERS).groupBy("travel_count").agg(F.count("*").alias("users")).orderBy("travel_count").collect()
     return {"travels": _plot(plots.travel_counts([tuple(row) for row in rows]), "users by number of visits")}
 
 
-def _of_geo(of: OfDay, cities: dict[int, City]) -> dict[str, Any]:
+def _preview_geo(of: DayPreview, cities: dict[int, City]) -> dict[str, Any]:
     counted = ("week_message", "week_reaction", "week_subscription", "week_user")
     week = F.to_date("week").alias("week")
     weeks = of(tables.GEO_MART).select(week, "zone_id", *counted).distinct().orderBy("week", "zone_id").collect()
@@ -63,12 +63,12 @@ def _of_geo(of: OfDay, cities: dict[int, City]) -> dict[str, Any]:
     }
 
 
-def _of_friends(of: OfDay, cities: dict[int, City]) -> dict[str, Any]:
+def _preview_friends(of: DayPreview, cities: dict[int, City]) -> dict[str, Any]:
     rows = of(tables.FRIENDS).groupBy("zone_id").agg(F.count("*").alias("pairs")).collect()
     return {"zones": _plot(plots.pairs_by_zone([(_name(cities, row.zone_id), row.pairs) for row in rows]), "pairs by zone")}
 
 
-def _of_campaigns(of: OfDay, _: dict[int, City]) -> dict[str, Any]:
+def _preview_campaigns(of: DayPreview, _: dict[int, City]) -> dict[str, Any]:
     hour = F.hour(F.timestamp_seconds("trigger_datetime_created")).alias("hour")
     hours = of(tables.SUBSCRIBERS_FEEDBACK).groupBy(hour).count().orderBy("hour").collect()
     seconds = F.col("seconds_to_first_notification")
@@ -82,7 +82,7 @@ def _of_campaigns(of: OfDay, _: dict[int, City]) -> dict[str, Any]:
     }
 
 
-def _of_restaurants(of: OfDay, _: dict[int, City]) -> dict[str, Any]:
+def _preview_restaurants(of: DayPreview, _: dict[int, City]) -> dict[str, Any]:
     greatest = of(tables.RESTAURANT_RESULTS).orderBy(F.col("clients_notified").desc(), "restaurant_id").limit(plots.RESTAURANTS)
     rates = [tuple(row) for row in greatest.select("restaurant_id", "feedback_rate", "clients_notified").collect()]
     return {"rates": _plot(plots.feedback_rates(rates), "feedback rate by restaurant, the greatest first")}
@@ -97,10 +97,10 @@ def _plot(png: bytes, what: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(markdown.image(png, what))
 
 
-_PLOTS: dict[str, Callable[[OfDay, dict[int, City]], dict[str, Any]]] = {
-    tables.USERS.name: _of_users,
-    tables.GEO_MART.name: _of_geo,
-    tables.FRIENDS.name: _of_friends,
-    tables.CAMPAIGN_RESULTS.name: _of_campaigns,
-    tables.RESTAURANT_RESULTS.name: _of_restaurants,
+_PLOTS: dict[str, Callable[[DayPreview, dict[int, City]], dict[str, Any]]] = {
+    tables.USERS.name: _preview_users,
+    tables.GEO_MART.name: _preview_geo,
+    tables.FRIENDS.name: _preview_friends,
+    tables.CAMPAIGN_RESULTS.name: _preview_campaigns,
+    tables.RESTAURANT_RESULTS.name: _preview_restaurants,
 }

@@ -17,10 +17,10 @@ from promo_assets.lake.mart_geo import geo
 from promo_assets.lake.mart_users import users
 from promo_assets.lake.partitions import window_start
 from promo_assets.lake.stg import split_by_type
-from promo_assets.lake.storage import Lake, Written
+from promo_assets.lake.storage import Lake, PartitionStats
 from promo_assets.lake.tables import Table
 
-Done = dict[date, Written]
+Done = dict[date, PartitionStats]
 Failed = dict[date, str]  # why, in one line
 BYTES_OF_A_TASK = 32 * 2**20  # of input: a task writes a file per day and type that it meets
 
@@ -37,7 +37,7 @@ def load_cities(lake: Lake) -> list[City]:
         raise LakeError(f"{lake.path(tables.GEO)}: {error}") from None
 
 
-def check_raw(lake: Lake, day: date) -> Written:
+def check_raw(lake: Lake, day: date) -> PartitionStats:
     """What RAW has of a day. Raises `LakeError` where it is missing or a file of it cannot be read.
 
     Spark alone would take a file of zero bytes for one without rows, and a folder where nothing was written yet for an empty day.
@@ -89,7 +89,7 @@ def reject(lake: Lake, days: Sequence[date]) -> Done:
     return lake.replace_days(_file_a_day(rejected_events(lake.read(tables.STG_EVENTS, days)), days), tables.REJECTED_EVENTS, days)
 
 
-REMEMBERED: dict[str, Callable[[DataFrame], DataFrame]] = {
+HISTORY_BUILDERS: dict[str, Callable[[DataFrame], DataFrame]] = {
     tables.VISITS.name: history.visits,
     tables.FIRST_MESSAGES.name: history.first_messages,
     tables.CORRESPONDENTS.name: history.correspondents,
@@ -97,22 +97,22 @@ REMEMBERED: dict[str, Callable[[DataFrame], DataFrame]] = {
 }
 
 
-def remember(lake: Lake, table: Table, days: Sequence[date]) -> Done:
+def build_history(lake: Lake, table: Table, days: Sequence[date]) -> Done:
     """One of the tables of `history`."""
-    return lake.replace_days(_file_a_day(REMEMBERED[table.name](lake.read(tables.EVENTS, days)), days), table, days)
+    return lake.replace_days(_file_a_day(HISTORY_BUILDERS[table.name](lake.read(tables.EVENTS, days)), days), table, days)
 
 
-def build_users(lake: Lake, cities: list[City], as_of: date, depth: int) -> Written:
+def build_users(lake: Lake, cities: list[City], as_of: date, depth: int) -> PartitionStats:
     mart = users(lake.read_up_to(tables.VISITS, as_of), cities, as_of, depth)
     return lake.replace_day(mart, tables.USERS, as_of)
 
 
-def build_geo(lake: Lake, as_of: date, depth: int) -> Written:
+def build_geo(lake: Lake, as_of: date, depth: int) -> PartitionStats:
     mart = geo(_window(lake, tables.EVENTS, as_of, depth), lake.read_up_to(tables.FIRST_MESSAGES, as_of), as_of, depth)
     return lake.replace_day(mart, tables.GEO_MART, as_of)
 
 
-def build_friends(lake: Lake, cities: list[City], as_of: date, depth: int, processed_at: datetime) -> Written:
+def build_friends(lake: Lake, cities: list[City], as_of: date, depth: int, processed_at: datetime) -> PartitionStats:
     mart = friend_recomendation(
         _window(lake, tables.LAST_POSITIONS, as_of, depth),
         _window(lake, tables.EVENTS, as_of, depth),

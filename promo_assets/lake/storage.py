@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, StructField, StructType
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from promo_assets.lake.files import Files, LakeError, told
+from promo_assets.lake.files import Files, LakeError, lake_errors
 from promo_assets.lake.partitions import days_between
 from promo_assets.lake.tables import Table, day_folder
 
@@ -28,13 +28,13 @@ SPARK_SETTINGS = {
     "spark.sql.codegen.hugeMethodLimit": 8000,  # HotSpot compiles no larger ones: the cleaning step takes a third of the time
 }
 PARTITIONS_PER_CORE = 4
-TASKS_END_S = 30
+TASKS_TIMEOUT_S = 30
 NO_MARK = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
 LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Written:
+class PartitionStats:
     """What one day of a table consists of."""
 
     rows: int
@@ -96,7 +96,7 @@ class Lake:
         """Name, bytes and modification time (unix ms) of a day's files."""
         return self._files.data_files(self.day_path(table, day))
 
-    def measure(self, table: Table, day: date) -> Written:
+    def measure(self, table: Table, day: date) -> PartitionStats:
         """Rows are told by the files' footers. Raises `LakeError` where one cannot be read."""
         return self._measure(self.day_path(table, day))
 
@@ -141,40 +141,40 @@ class Lake:
         schema = StructType([*table.schema.fields, StructField("date", DateType())])
         if not days:
             return self._spark.createDataFrame([], schema)
-        with told(f"{table.layer}/{table.name}"):
+        with lake_errors(f"{table.layer}/{table.name}"):
             reader = self._spark.read.schema(schema).option("basePath", self.path(table))
             return reader.parquet(*(self.day_path(table, day) for day in days))
 
     # -- writing
 
-    def replace_days(self, frame: DataFrame, table: Table, days: Sequence[date]) -> dict[date, Written]:
+    def replace_days(self, frame: DataFrame, table: Table, days: Sequence[date]) -> dict[date, PartitionStats]:
         """Writes the frame (the table's columns and `date`) and puts each of the days in the place of what was there.
 
         A day without rows is replaced as well. Raises `LakeError` where the frame cannot be computed; then nothing is replaced.
         """
         if self._is_stopped:
             raise LakeError(f"{table.layer}/{table.name} is not written: the run was terminated")
-        with told(f"{table.layer}/{table.name} could not be written"), self._aside(table) as aside:
+        with lake_errors(f"{table.layer}/{table.name} could not be written"), self._scratch_folder(table) as scratch:
             try:
-                frame.write.options(**NO_MARK).partitionBy("date", *table.split).parquet(f"{aside}/new")
+                frame.write.options(**NO_MARK).partitionBy("date", *table.split).parquet(f"{scratch}/new")
             except BaseException:
                 self._await_tasks()  # of a job that failed or was cancelled: what they still write must not reappear
                 raise
-            self._add_empty_days(table, f"{aside}/new", days)
-            written = {day: self._measure(f"{aside}/new/{day_folder(day)}") for day in days}
+            self._add_empty_days(table, f"{scratch}/new", days)
+            written = {day: self._measure(f"{scratch}/new/{day_folder(day)}") for day in days}
             for day in days:
-                self._files.replace(self.day_path(table, day), f"{aside}/new/{day_folder(day)}", f"{aside}/old-{day}")
+                self._files.replace(self.day_path(table, day), f"{scratch}/new/{day_folder(day)}", f"{scratch}/old-{day}")
             return written
 
-    def replace_day(self, frame: DataFrame, table: Table, day: date) -> Written:
+    def replace_day(self, frame: DataFrame, table: Table, day: date) -> PartitionStats:
         """As `replace_days`, for a frame of one day, without `date`."""
         return self.replace_days(frame.withColumn("date", F.lit(day)), table, [day])[day]
 
     def replace_file(self, content: bytes, table: Table) -> None:
         """A table that is one file."""
-        with self._aside(table) as aside:
-            self._files.write_bytes(content, f"{aside}/new")
-            self._files.replace(self.path(table), f"{aside}/new", f"{aside}/old")
+        with self._scratch_folder(table) as scratch:
+            self._files.write_bytes(content, f"{scratch}/new")
+            self._files.replace(self.path(table), f"{scratch}/new", f"{scratch}/old")
 
     def _await_tasks(self) -> None:
         """Spark says that a job has ended before its tasks have. Only its scheduler knows of these."""
@@ -188,14 +188,14 @@ class Lake:
             return total
 
         with contextlib.suppress(RetryError):
-            Retrying(retry=retry_if_result(bool), wait=wait_fixed(0.1), stop=stop_after_delay(TASKS_END_S))(running)
+            Retrying(retry=retry_if_result(bool), wait=wait_fixed(0.1), stop=stop_after_delay(TASKS_TIMEOUT_S))(running)
 
-    def _aside(self, table: Table) -> AbstractContextManager[str]:
-        return self._files.aside(f"{self._files.root}/user/{self._owner}/staging", f"{table.layer}_{table.name}")
+    def _scratch_folder(self, table: Table) -> AbstractContextManager[str]:
+        return self._files.scratch_folder(f"{self._files.root}/user/{self._owner}/scratch", f"{table.layer}_{table.name}")
 
-    def _measure(self, folder: str) -> Written:
+    def _measure(self, folder: str) -> PartitionStats:
         files = self._files.data_files(folder)
-        return Written(sum(self._files.rows(name) for name, _, _ in files), sum(size for _, size, _ in files), len(files))
+        return PartitionStats(sum(self._files.rows(name) for name, _, _ in files), sum(size for _, size, _ in files), len(files))
 
     def _add_empty_days(self, table: Table, folder: str, days: Sequence[date]) -> None:
         """A day without rows has no folder yet. It gets one, with a file without rows where days are not split further."""

@@ -73,7 +73,7 @@ class LocalKafka:
 
     def wait(self, port: int) -> None:
         """Returns when the broker answers; it is asked, and watched in case it dies."""
-        # Refused connections are expected: quick to try again, and not worth a line.
+        # AuthorizationError connections are expected: quick to try again, and not worth a line.
         conf = {"bootstrap.servers": f"127.0.0.1:{port}", "reconnect.backoff.max.ms": 200, "log_level": 0}
         client = AdminClient(conf | self._client())
 

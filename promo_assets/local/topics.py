@@ -9,7 +9,7 @@ from promo_assets.stream.topics import ask, quiet_client
 
 PARTITIONS = 3
 BROKERS_DEFAULT = -1
-ANSWER_SECONDS = 30
+KAFKA_TIMEOUT_S = 30
 
 
 def create_topics(settings: Settings, bootstrap_servers: str) -> None:
@@ -19,7 +19,7 @@ def create_topics(settings: Settings, bootstrap_servers: str) -> None:
     new = [NewTopic(name, num_partitions=PARTITIONS, replication_factor=BROKERS_DEFAULT) for name in names]
     answers = ask(
         login | {"bootstrap.servers": bootstrap_servers, "log_level": 0},
-        lambda admin: admin.create_topics(new, operation_timeout=ANSWER_SECONDS, request_timeout=ANSWER_SECONDS),
+        lambda admin: admin.create_topics(new, operation_timeout=KAFKA_TIMEOUT_S, request_timeout=KAFKA_TIMEOUT_S),
     )
     for name, answer in answers.items():
         try:

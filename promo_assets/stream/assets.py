@@ -1,6 +1,6 @@
 """The stream as Dagster sees it: its topics and tables as assets, and the op that hosts it.
 
-What belongs here: what each asset is. What does not: what a run shows of what the stream does (`page.py`), what the stream
+What belongs here: what each asset is. What does not: what a run shows of what the stream does (`reporting.py`), what the stream
 does (`query.py`), and when a run is started (`sensor.py`).
 """
 
@@ -10,15 +10,15 @@ from dagster_pyspark import LazyPySparkResource
 from psycopg.rows import dict_row
 
 from promo_assets.settings import Settings
-from promo_assets.stream.host import Hosted
+from promo_assets.stream.lease import StreamError
 from promo_assets.stream.ledger import LEDGER_VERSION, LedgerError, apply_ddl, ledger_version
-from promo_assets.stream.page import Page
 from promo_assets.stream.query import first_line
-from promo_assets.stream.turn import StreamError
+from promo_assets.stream.reporting import StreamReporter
+from promo_assets.stream.run import StreamRun
 
 GROUP = "promo_stream"
 OWNERS = ["team:data-engineering"]
-LOOK_S = 0.5
+POLL_S = 0.5
 
 _CAMPAIGN_TEXTS = {
     "restaurant_id": "whose campaign it is",
@@ -137,27 +137,27 @@ STREAM_ASSETS = [promo_campaigns, subscribers_restaurants, subscribers_feedback,
 
 
 @dg.op
-def host_promo_stream(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings], pyspark: LazyPySparkResource) -> None:
-    """Runs the stream until it is terminated; its figures show on the pages of the output topic and of the feedback table."""
-    host = Hosted(settings, lambda: pyspark.spark_session, f"dagster run {context.run_id}")
-    page = Page(context, host)
+def run_promo_stream(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings], pyspark: LazyPySparkResource) -> None:
+    """Runs the stream until it is terminated; its metrics show on the pages of the output topic and of the feedback table."""
+    stream_run = StreamRun(settings, lambda: pyspark.spark_session, f"dagster run {context.run_id}")
+    reporter = StreamReporter(context, stream_run)
     # The session and the query live in the host's thread: the main thread must stay free for the signal that a termination is.
-    host.start()
+    stream_run.start()
     try:
-        while not host.ended.wait(LOOK_S):
-            page.show_when_due()
+        while not stream_run.ended.wait(POLL_S):
+            reporter.show_when_due()
     finally:
-        host.finish()
-        page.show_last()
-    if isinstance(host.error, StreamError):
-        raise dg.Failure(str(host.error)) from None
-    if host.error:
-        raise dg.Failure(f"the stream failed: {first_line(host.error)}") from host.error
+        stream_run.finish()
+        reporter.show_last()
+    if isinstance(stream_run.error, StreamError):
+        raise dg.Failure(str(stream_run.error)) from None
+    if stream_run.error:
+        raise dg.Failure(f"the stream failed: {first_line(stream_run.error)}") from stream_run.error
     raise dg.Failure("the stream ended, and nobody asked it to")
 
 
 # Past waiting lake runs, which may be many; of this half, deploy/dagster.yaml lets one run at a time.
-@dg.job(tags={"dagster/priority": "10", "promo_assets/half": "stream"})
+@dg.job(tags={"dagster/priority": "10", "promo_assets/subsystem": "stream"})
 def promo_stream() -> None:
     """Campaigns in, notifications out, until terminated. The sensor keeps one run alive: to stop for good, turn the sensor off first."""
-    host_promo_stream()
+    run_promo_stream()

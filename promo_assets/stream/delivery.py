@@ -1,10 +1,10 @@
-"""Edge: a unit's audience is frozen, then every pair of it is stored in Postgres and published to Kafka, once.
+"""Edge: a dispatch's audience is frozen, then every pair of it is stored in Postgres and published to Kafka, once.
 
 The delivery promise (spec 1.5) lives here, in three steps, each of which can be begun again at any time:
-1. freeze: the Spark join's result is noted in the ledger; the driver's commit of the unit makes it final, for all lanes at once;
+1. freeze: the Spark join's result is noted in the ledger; the driver's commit of the dispatch makes it final, for all shards at once;
 2. store: a chunk's rows and its mark "stored" are one Postgres transaction;
 3. publish: a chunk's messages and the mark "published up to this chunk" are one Kafka transaction.
-A lane is all pairs of some clients: one task handles its chunks in order, under one transactional id.
+A shard is all pairs of some clients: one task handles its chunks in order, under one transactional id.
 """
 
 import collections
@@ -21,23 +21,25 @@ from psycopg import sql
 from psycopg.errors import UniqueViolation
 from pyspark import TaskContext
 
-from promo_assets.stream.ledger import Unit, fenced
+from promo_assets.stream.ledger import Dispatch, fenced
 from promo_assets.stream.messages import FIELDS, Campaign, NotificationTemplate, client_json
-from promo_assets.stream.writer import TransactionalProducer, Turn, database
+from promo_assets.stream.writer import TransactionalProducer, WriterContext, database
 
 CHUNK_PAIRS = 25_000
 COPY_BYTES = 1_000_000
-SEQUENCE_LIFTS = 3  # lanes lift it side by side
+SEQUENCE_LIFTS = 3  # shards lift it side by side
 DELIVERED = pa.schema([("pairs", pa.int64())])
 DELIVERED_DDL = "pairs long"
 
 _FIELDS = sql.SQL(", ").join(map(sql.Identifier, FIELDS))
 _FEEDBACK = sql.SQL("COPY subscribers_feedback ({}, client_id, trigger_datetime_created) FROM STDIN").format(_FIELDS)
-_CAMPAIGNS = sql.SQL("SELECT unit_position, trigger_datetime_created, {} FROM promo_ledger.campaigns WHERE unit_id = %s").format(_FIELDS)
-_STILL_OPEN = "SELECT FROM promo_ledger.units WHERE (unit_id, attempt) = (%s, %s) AND frozen_at IS NULL FOR SHARE"
-_CHUNKS = "SELECT chunk FROM promo_ledger.audience WHERE (unit_id, lane) = (%s, %s) ORDER BY chunk"
-_PAIRS = "SELECT pairs FROM promo_ledger.audience WHERE (unit_id, lane, chunk) = (%s, %s, %s)"
-_MARK_STORED = "UPDATE promo_ledger.audience SET stored = true WHERE (unit_id, lane, chunk) = (%s, %s, %s) AND NOT stored"
+_CAMPAIGNS = sql.SQL("SELECT dispatch_position, trigger_datetime_created, {} FROM promo_ledger.campaigns WHERE dispatch_id = %s").format(
+    _FIELDS
+)
+_STILL_OPEN = "SELECT FROM promo_ledger.dispatches WHERE (dispatch_id, attempt) = (%s, %s) AND frozen_at IS NULL FOR SHARE"
+_CHUNKS = "SELECT chunk FROM promo_ledger.audience WHERE (dispatch_id, shard) = (%s, %s) ORDER BY chunk"
+_PAIRS = "SELECT pairs FROM promo_ledger.audience WHERE (dispatch_id, shard, chunk) = (%s, %s, %s)"
+_MARK_STORED = "UPDATE promo_ledger.audience SET stored = true WHERE (dispatch_id, shard, chunk) = (%s, %s, %s) AND NOT stored"
 _LIFT_SEQUENCE = "SELECT setval(pg_get_serial_sequence('subscribers_feedback', 'id'), max(id)) FROM subscribers_feedback"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"})
 _SPECIAL = re.compile(r"[\\\b\f\n\r\t\v]")
@@ -46,67 +48,67 @@ Headers = dict[str, str | bytes | None]
 ArrowTask = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
-def freeze_audience(turn: Turn, unit: Unit) -> ArrowTask:
-    """For `mapInArrow`: a lane's pairs (unit_position, client_id) in, the number of pairs noted in the ledger out.
+def freeze_audience(context: WriterContext, dispatch: Dispatch) -> ArrowTask:
+    """For `mapInArrow`: a shard's pairs (dispatch_position, client_id) in, the number of pairs noted in the ledger out.
 
     On a cluster a task may be done again while one that Spark gave up for lost still runs: the last to commit before the freeze counts.
     """
 
-    def freeze_lane(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with database(turn.database_url) as connection:
-            pairs = note_lane(connection, turn.epoch, unit, _partition(), batches)
+    def freeze_shard(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with database(context.database_url) as connection:
+            pairs = record_shard(connection, context.epoch, dispatch, _partition(), batches)
         yield pa.RecordBatch.from_pydict({"pairs": [pairs]}, DELIVERED)
 
-    return freeze_lane
+    return freeze_shard
 
 
-def note_lane(connection: psycopg.Connection, epoch: int, unit: Unit, lane: int, batches: Iterable[pa.RecordBatch]) -> int:
-    """The lane's pairs into the ledger, in chunks, in one transaction; how many there are."""
+def record_shard(connection: psycopg.Connection, epoch: int, dispatch: Dispatch, shard: int, batches: Iterable[pa.RecordBatch]) -> int:
+    """The shard's pairs into the ledger, in chunks, in one transaction; how many there are."""
     pairs = 0
     with fenced(connection, epoch) as cursor:
-        _begin_lane(cursor, unit, lane)
+        _begin_shard(cursor, dispatch, shard)
         for chunk, table in enumerate(_chunks(batches)):
-            by_campaign = table.group_by("unit_position", use_threads=False).aggregate([("client_id", "list")])
-            noted = [[row["unit_position"], row["client_id_list"]] for row in by_campaign.to_pylist()]
+            by_campaign = table.group_by("dispatch_position", use_threads=False).aggregate([("client_id", "list")])
+            noted = [[row["dispatch_position"], row["client_id_list"]] for row in by_campaign.to_pylist()]
             cursor.execute(
-                "INSERT INTO promo_ledger.audience (unit_id, lane, chunk, pairs) VALUES (%s, %s, %s, %s)",
-                (unit.unit_id, lane, chunk, json.dumps(noted, ensure_ascii=False)),
+                "INSERT INTO promo_ledger.audience (dispatch_id, shard, chunk, pairs) VALUES (%s, %s, %s, %s)",
+                (dispatch.dispatch_id, shard, chunk, json.dumps(noted, ensure_ascii=False)),
             )
             pairs += table.num_rows
     return pairs
 
 
-def _begin_lane(cursor: psycopg.Cursor, unit: Unit, lane: int) -> None:
-    """The lane is empty and this transaction's own; the freeze waits for its end. Raises `LateTask` where another attempt has begun."""
-    if cursor.execute(_STILL_OPEN, (unit.unit_id, unit.attempt)).fetchone() is None:
-        raise LateTask(f"the audience of unit {unit.unit_id} is frozen, or is being frozen anew: this task comes too late")
-    cursor.execute("DELETE FROM promo_ledger.audience WHERE (unit_id, lane) = (%s, %s)", (unit.unit_id, lane))
+def _begin_shard(cursor: psycopg.Cursor, dispatch: Dispatch, shard: int) -> None:
+    """The shard is empty and this transaction's own; the freeze waits for its end. Raises `StaleTask` where another attempt has begun."""
+    if cursor.execute(_STILL_OPEN, (dispatch.dispatch_id, dispatch.attempt)).fetchone() is None:
+        raise StaleTask(f"the audience of dispatch {dispatch.dispatch_id} is frozen, or is being frozen anew: this task comes too late")
+    cursor.execute("DELETE FROM promo_ledger.audience WHERE (dispatch_id, shard) = (%s, %s)", (dispatch.dispatch_id, shard))
 
 
-class LateTask(Exception):
+class StaleTask(Exception):
     """A task that Spark gave up for lost, at work when its work was done by another: nothing of it is written."""
 
 
-def deliver_audience(turn: Turn, unit: Unit) -> ArrowTask:
-    """For `mapInArrow` over one empty partition a lane: stores and publishes the lane's chunks, the number of its pairs out."""
+def deliver_audience(context: WriterContext, dispatch: Dispatch) -> ArrowTask:
+    """For `mapInArrow` over one empty partition a shard: stores and publishes the shard's chunks, the number of its pairs out."""
 
-    def deliver_lane(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def deliver_shard(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         collections.deque(batches, maxlen=0)  # Spark ends a worker that leaves input unread
-        lane = _partition()
+        shard = _partition()
         pairs = 0
-        with database(turn.database_url) as connection:
+        with database(context.database_url) as connection:
             producer: TransactionalProducer | None = None
             campaigns: Campaigns = {}
-            for chunk in _read_chunks(connection, unit, lane):
+            for chunk in _read_chunks(connection, dispatch, shard):
                 if producer is None:
-                    # Before the first look at what is stored: from here on a former attempt at this lane can publish no more.
-                    producer = TransactionalProducer(turn, f"lane-{lane}")
-                    campaigns = _campaigns(connection, unit)
-                _deliver_chunk(connection, turn.epoch, producer, chunk, campaigns)
+                    # Before the first look at what is stored: from here on a former attempt at this shard can publish no more.
+                    producer = TransactionalProducer(context, f"shard-{shard}")
+                    campaigns = _campaigns(connection, dispatch)
+                _deliver_chunk(connection, context.epoch, producer, chunk, campaigns)
                 pairs += sum(len(clients) for _, clients in chunk.pairs)
         yield pa.RecordBatch.from_pydict({"pairs": [pairs]}, DELIVERED)
 
-    return deliver_lane
+    return deliver_shard
 
 
 Pairs = list[tuple[int, list[str]]]
@@ -115,22 +117,22 @@ Campaigns = dict[int, tuple[Campaign, int]]
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some of a lane's pairs, (unit_position, its client_ids): what is stored at once, and published at once."""
+    """Some of a shard's pairs, (dispatch_position, its client_ids): what is stored at once, and published at once."""
 
-    unit: Unit
-    lane: int
+    dispatch: Dispatch
+    shard: int
     number: int
     pairs: Pairs
 
     @property
     def key(self) -> tuple[UUID, int, int]:
-        return (self.unit.unit_id, self.lane, self.number)
+        return (self.dispatch.dispatch_id, self.shard, self.number)
 
 
 def _deliver_chunk(connection: psycopg.Connection, epoch: int, producer: TransactionalProducer, chunk: Chunk, campaigns: Campaigns) -> None:
     stored_now = store_chunk(connection, epoch, chunk, campaigns)
-    # Stored only now: nobody can have published it. Stored before: what Kafka says of the lane decides.
-    if stored_now or not _is_published(producer.progress(chunk.unit.topic, chunk.lane), chunk):
+    # Stored only now: nobody can have published it. Stored before: what Kafka says of the shard decides.
+    if stored_now or not _is_published(producer.progress(chunk.dispatch.topic, chunk.shard), chunk):
         publish_chunk(producer, chunk, campaigns)
 
 
@@ -154,9 +156,9 @@ def store_chunk(connection: psycopg.Connection, epoch: int, chunk: Chunk, campai
 
 
 def publish_chunk(producer: TransactionalProducer, chunk: Chunk, campaigns: Campaigns) -> None:
-    """A chunk's notifications and the lane's progress, in one Kafka transaction."""
-    topic = chunk.unit.topic
-    with producer.transaction(TopicPartition(topic, chunk.lane, chunk.number + 1, f"{chunk.unit.unit_id}:{chunk.number}")):
+    """A chunk's notifications and the shard's progress, in one Kafka transaction."""
+    topic = chunk.dispatch.topic
+    with producer.transaction(TopicPartition(topic, chunk.shard, chunk.number + 1, f"{chunk.dispatch.dispatch_id}:{chunk.number}")):
         for position, clients in chunk.pairs:
             notification = NotificationTemplate(*campaigns[position])
             for client_id in clients:
@@ -166,23 +168,23 @@ def publish_chunk(producer: TransactionalProducer, chunk: Chunk, campaigns: Camp
 
 
 def _is_published(progress: TopicPartition, chunk: Chunk) -> bool:
-    """Only the unit's own mark counts: numbers and offsets may have begun anew."""
-    unit_id, _, published = (progress.metadata or "").rpartition(":")
-    return unit_id == str(chunk.unit.unit_id) and chunk.number <= int(published)
+    """Only the dispatch's own mark counts: numbers and offsets may have begun anew."""
+    dispatch_id, _, published = (progress.metadata or "").rpartition(":")
+    return dispatch_id == str(chunk.dispatch.dispatch_id) and chunk.number <= int(published)
 
 
-def _read_chunks(connection: psycopg.Connection, unit: Unit, lane: int) -> Iterator[Chunk]:
-    """The lane's chunks in order, one in memory at a time."""
-    numbers = connection.execute(_CHUNKS, (unit.unit_id, lane)).fetchall()
+def _read_chunks(connection: psycopg.Connection, dispatch: Dispatch, shard: int) -> Iterator[Chunk]:
+    """The shard's chunks in order, one in memory at a time."""
+    numbers = connection.execute(_CHUNKS, (dispatch.dispatch_id, shard)).fetchall()
     for (number,) in numbers:
-        row = connection.execute(_PAIRS, (unit.unit_id, lane, number)).fetchone()
-        assert row, "audience is deleted with the unit's end only"
-        yield Chunk(unit, lane, number, row[0])
+        row = connection.execute(_PAIRS, (dispatch.dispatch_id, shard, number)).fetchone()
+        assert row, "audience is deleted with the dispatch's end only"
+        yield Chunk(dispatch, shard, number, row[0])
 
 
-def _campaigns(connection: psycopg.Connection, unit: Unit) -> Campaigns:
-    """The unit's campaigns and their trigger times, by position; bounded by `ledger.UNIT_TEXT_BYTES`."""
-    return {row[0]: (Campaign(*row[2:]), row[1]) for row in connection.execute(_CAMPAIGNS, (unit.unit_id,))}
+def _campaigns(connection: psycopg.Connection, dispatch: Dispatch) -> Campaigns:
+    """The dispatch's campaigns and their trigger times, by position; bounded by `ledger.DISPATCH_TEXT_BYTES`."""
+    return {row[0]: (Campaign(*row[2:]), row[1]) for row in connection.execute(_CAMPAIGNS, (dispatch.dispatch_id,))}
 
 
 def _copy_lines(pairs: Pairs, campaigns: Campaigns) -> Iterator[str]:

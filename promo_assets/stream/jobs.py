@@ -18,7 +18,7 @@ class RetentionConfig(dg.Config):
 
 @dg.op
 def clean_promo_ledger(context: dg.OpExecutionContext, config: RetentionConfig, settings: dg.ResourceParam[Settings]) -> None:
-    """Takes the texts of campaigns that ended long ago, old batches and units out of the ledger; repeats are still known."""
+    """Takes the texts of campaigns that ended long ago, old batches and dispatches out of the ledger; repeats are still known."""
     days = config.older_than_days or settings.retention_days
     try:
         tables = clean_ledger(settings.database_url, days, int(time.time()))

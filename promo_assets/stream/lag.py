@@ -7,7 +7,7 @@ from confluent_kafka import TopicPartition
 from promo_assets.settings import Settings
 from promo_assets.stream.topics import InputOffsets, reader
 
-OLDEST_S = 2
+READ_TIMEOUT_S = 2
 
 
 def count_behind(read: dict[str, int], ends: InputOffsets) -> int:
@@ -23,7 +23,7 @@ def oldest_unread_s(settings: Settings, read: dict[str, int], ends: InputOffsets
     oldest: float | None = None
     with reader(settings, auto_offset_reset="earliest", fetch_wait_max_ms="20") as consumer:
         consumer.assign([TopicPartition(settings.topic_in, partition, begin) for partition, (begin, _) in unread.items()])
-        deadline = time.monotonic() + OLDEST_S
+        deadline = time.monotonic() + READ_TIMEOUT_S
         while unread and time.monotonic() < deadline:
             message = consumer.poll(0.1)
             if message is not None and not message.error() and unread.pop(message.partition() or 0, None) is not None:

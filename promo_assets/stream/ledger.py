@@ -1,6 +1,6 @@
 """The ledger in Postgres: what has been decided, whose audience is frozen, what is still to be delivered.
 
-Here is what the driver asks of it; what the executors write is in `intake.py` and `delivery.py`.
+Here is what the driver asks of it; what the executors write is in `ingest.py` and `delivery.py`.
 """
 
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ from psycopg.rows import class_row
 
 from promo_assets.stream.writer import database
 
-# A unit's campaigns are bounded in number and in text, so that what is held in memory at once is bounded.
-UNIT_CAMPAIGNS = 2_000
-UNIT_TEXT_BYTES = 16_000_000
+# A dispatch's campaigns are bounded in number and in text, so that what is held in memory at once is bounded.
+DISPATCH_CAMPAIGNS = 2_000
+DISPATCH_TEXT_BYTES = 16_000_000
 
 LEDGER_VERSION = 2
 _DDL_LOCK = 7_210_113_001
 _DDL_WAITS = "30s"  # for others' transactions; whoever comes meanwhile waits behind it
-_UNIT = sql.SQL("unit_id, topic, lanes, attempt, frozen_at IS NOT NULL AS frozen")
-_UNFINISHED_UNIT = sql.SQL("SELECT {} FROM promo_ledger.units WHERE finished_at IS NULL").format(_UNIT)
-_START_OVER = sql.SQL("UPDATE promo_ledger.units SET lanes = %s, topic = %s, attempt = attempt + 1 WHERE unit_id = %s RETURNING {}").format(
-    _UNIT
-)
-_NEW_UNIT = """
+_DISPATCH = sql.SQL("dispatch_id, topic, shards, attempt, frozen_at IS NOT NULL AS frozen")
+_UNFINISHED_DISPATCH = sql.SQL("SELECT {} FROM promo_ledger.dispatches WHERE finished_at IS NULL").format(_DISPATCH)
+_START_OVER = sql.SQL(
+    "UPDATE promo_ledger.dispatches SET shards = %s, topic = %s, attempt = attempt + 1 WHERE dispatch_id = %s RETURNING {}"
+).format(_DISPATCH)
+_NEW_DISPATCH = """
 WITH due AS (
     SELECT campaign_key, row_number() OVER arrived AS position, sum(text_bytes) OVER arrived AS text_bytes
     FROM (SELECT campaign_key, source_at, source_partition, source_offset,
@@ -38,14 +38,14 @@ WITH due AS (
           ORDER BY source_at, source_partition, source_offset LIMIT %(campaigns)s) oldest
     WINDOW arrived AS (ORDER BY source_at, source_partition, source_offset, campaign_key)),
 chosen AS (SELECT campaign_key, position FROM due WHERE position = 1 OR text_bytes <= %(text_bytes)s),
-unit AS (INSERT INTO promo_ledger.units (topic, lanes, campaigns)
-    SELECT %(topic)s, %(lanes)s, count(*) FROM chosen HAVING count(*) > 0 RETURNING unit_id, topic, lanes, attempt),
-members AS (UPDATE promo_ledger.campaigns c SET unit_id = unit.unit_id, unit_position = chosen.position, state = 'taken'
-    FROM chosen, unit WHERE c.campaign_key = chosen.campaign_key)
-SELECT unit_id, topic, lanes, attempt, false AS frozen FROM unit"""
+dispatch AS (INSERT INTO promo_ledger.dispatches (topic, shards, campaigns)
+    SELECT %(topic)s, %(shards)s, count(*) FROM chosen HAVING count(*) > 0 RETURNING dispatch_id, topic, shards, attempt),
+members AS (UPDATE promo_ledger.campaigns c SET dispatch_id = dispatch.dispatch_id, dispatch_position = chosen.position, state = 'dispatched'
+    FROM chosen, dispatch WHERE c.campaign_key = chosen.campaign_key)
+SELECT dispatch_id, topic, shards, attempt, false AS frozen FROM dispatch"""
 # Of the catalogue, which everybody may read: a role without rights in the schema learns that the tables are there.
 _APPLIED = """SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = 'promo_ledger' AND c.relname = 'open_unit_followers')"""
+    WHERE n.nspname = 'promo_ledger' AND c.relname = 'open_dispatch_followers')"""
 _VERSION = "SELECT coalesce((to_jsonb(stream) ->> 'version')::int4, 1) FROM promo_ledger.stream"  # version 1 has no such column
 
 
@@ -94,18 +94,18 @@ def count_waiting(connection: psycopg.Connection) -> tuple[int, int | None]:
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A unit of delivery: due campaigns, their audience once it is frozen, and the topic that it was decided for."""
+class Dispatch:
+    """A dispatch: due campaigns, their audience once it is frozen, and the topic that it was decided for."""
 
-    unit_id: UUID
+    dispatch_id: UUID
     topic: str
-    lanes: int
+    shards: int
     attempt: int
     frozen: bool
 
 
 @dataclass(frozen=True)
-class BatchFigures:
+class BatchMetrics:
     """How many messages a micro-batch held, and what became of them."""
 
     messages: int = 0
@@ -123,8 +123,8 @@ class Ledger:
         self._database_url = database_url
         self._epoch = epoch
 
-    def finish_batch(self, query_id: str, batch_id: int, messages: int, rejected: int) -> BatchFigures:
-        """Note that all of a micro-batch's messages are taken in: only now may its due campaigns be delivered."""
+    def finish_batch(self, query_id: str, batch_id: int, messages: int, rejected: int) -> BatchMetrics:
+        """Note that all of a micro-batch's messages are ingested: only now may its due campaigns be delivered."""
         with self._transaction() as cursor:
             cursor.execute(
                 """INSERT INTO promo_ledger.batches AS b (query_id, batch_id, messages, rejected, repeated, expired, waiting, due)
@@ -136,58 +136,61 @@ class Ledger:
                 {"query": query_id, "batch": batch_id, "messages": messages, "rejected": rejected},
             )
             row = cursor.fetchone()
-        return BatchFigures(*row) if row else BatchFigures()  # a replay counts once
+        return BatchMetrics(*row) if row else BatchMetrics()  # a replay counts once
 
-    def wake_waiting(self, time: int) -> BatchFigures:
+    def start_due(self, time: int) -> BatchMetrics:
         """Campaigns whose start has come by unix time `time` become due, or expired where their end has come too."""
         with self._transaction() as cursor:
             cursor.execute(
-                """WITH woken AS (
+                """WITH started AS (
                     UPDATE promo_ledger.campaigns SET trigger_datetime_created = %(time)s,
                         state = CASE WHEN adv_campaign_datetime_end > %(time)s THEN 'due' ELSE 'expired' END
                     WHERE state = 'waiting' AND adv_campaign_datetime_start <= %(time)s
                       AND (query_id, batch_id) IN (SELECT query_id, batch_id FROM promo_ledger.batches)
                     RETURNING state)
-                SELECT count(*) FILTER (WHERE state = 'expired'), count(*) FILTER (WHERE state = 'due') FROM woken""",
+                SELECT count(*) FILTER (WHERE state = 'expired'), count(*) FILTER (WHERE state = 'due') FROM started""",
                 {"time": time},
             )
             expired, due = cursor.fetchone() or (0, 0)
-        return BatchFigures(expired=expired, due=due)
+        return BatchMetrics(expired=expired, due=due)
 
     def waiting(self) -> tuple[int, int | None]:
         """How many campaigns wait for their start, and the unix time of the next start."""
         with database(self._database_url) as connection:
             return count_waiting(connection)
 
-    def open_unit(self, topic: str, lanes: int) -> Unit | None:
-        """The unfinished unit, or a new one of the oldest due campaigns; None where nothing is due."""
-        with self._transaction() as cursor, cursor.connection.cursor(row_factory=class_row(Unit)) as units:
-            unit = units.execute(_UNFINISHED_UNIT).fetchone()
-            if unit and not unit.frozen:  # nothing of it was sent: it starts over, with as many lanes as there are now
-                again = units.execute(_START_OVER, (lanes, topic, unit.unit_id)).fetchone()
-                cursor.execute("DELETE FROM promo_ledger.audience WHERE unit_id = %s", (unit.unit_id,))
+    def open_dispatch(self, topic: str, shards: int) -> Dispatch | None:
+        """The unfinished dispatch, or a new one of the oldest due campaigns; None where nothing is due."""
+        with self._transaction() as cursor, cursor.connection.cursor(row_factory=class_row(Dispatch)) as dispatches:
+            dispatch = dispatches.execute(_UNFINISHED_DISPATCH).fetchone()
+            if dispatch and not dispatch.frozen:  # nothing of it was sent: it starts over, with as many shards as there are now
+                again = dispatches.execute(_START_OVER, (shards, topic, dispatch.dispatch_id)).fetchone()
+                cursor.execute("DELETE FROM promo_ledger.audience WHERE dispatch_id = %s", (dispatch.dispatch_id,))
                 return again
-            bounds = {"campaigns": UNIT_CAMPAIGNS, "text_bytes": UNIT_TEXT_BYTES}
-            return unit or units.execute(_NEW_UNIT, {"topic": topic, "lanes": lanes, **bounds}).fetchone()
+            bounds = {"campaigns": DISPATCH_CAMPAIGNS, "text_bytes": DISPATCH_TEXT_BYTES}
+            return dispatch or dispatches.execute(_NEW_DISPATCH, {"topic": topic, "shards": shards, **bounds}).fetchone()
 
-    def unit_restaurants(self, unit: Unit) -> list[tuple[int, str]]:
-        """(unit_position, restaurant_id) of each campaign of the unit."""
-        query = "SELECT unit_position, restaurant_id FROM promo_ledger.campaigns WHERE unit_id = %s ORDER BY 1"
+    def dispatch_restaurants(self, dispatch: Dispatch) -> list[tuple[int, str]]:
+        """(dispatch_position, restaurant_id) of each campaign of the dispatch."""
+        query = "SELECT dispatch_position, restaurant_id FROM promo_ledger.campaigns WHERE dispatch_id = %s ORDER BY 1"
         with database(self._database_url) as connection:
-            return connection.execute(query, (unit.unit_id,)).fetchall()
+            return connection.execute(query, (dispatch.dispatch_id,)).fetchall()
 
-    def freeze(self, unit: Unit, pairs: int) -> None:
-        """From now on the unit's audience is what was noted of it, whatever becomes of the favourites."""
+    def freeze(self, dispatch: Dispatch, pairs: int) -> None:
+        """From now on the dispatch's audience is what was noted of it, whatever becomes of the favourites."""
         with self._transaction() as cursor:
             cursor.execute(
-                "UPDATE promo_ledger.units SET frozen_at = clock_timestamp(), pairs = %s WHERE unit_id = %s", (pairs, unit.unit_id)
+                "UPDATE promo_ledger.dispatches SET frozen_at = clock_timestamp(), pairs = %s WHERE dispatch_id = %s",
+                (pairs, dispatch.dispatch_id),
             )
 
-    def finish_unit(self, unit: Unit) -> None:
-        """Both sinks have all of the unit."""
+    def finish_dispatch(self, dispatch: Dispatch) -> None:
+        """Both sinks have all of the dispatch."""
         with self._transaction() as cursor:
-            cursor.execute("UPDATE promo_ledger.units SET finished_at = clock_timestamp() WHERE unit_id = %s", (unit.unit_id,))
-            cursor.execute("DELETE FROM promo_ledger.audience WHERE unit_id = %s", (unit.unit_id,))
+            cursor.execute(
+                "UPDATE promo_ledger.dispatches SET finished_at = clock_timestamp() WHERE dispatch_id = %s", (dispatch.dispatch_id,)
+            )
+            cursor.execute("DELETE FROM promo_ledger.audience WHERE dispatch_id = %s", (dispatch.dispatch_id,))
 
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Cursor]:
@@ -195,14 +198,14 @@ class Ledger:
             yield cursor
 
 
-class TakenOver(Exception):
+class LeaseLost(Exception):
     """Another run of the stream has become the writer; this one must stop, and nothing of it is written any more."""
 
 
 @contextmanager
 def fenced(connection: psycopg.Connection, epoch: int) -> Iterator[psycopg.Cursor]:
-    """A transaction of the run whose turn `epoch` is: a new run's turn waits for its end; raises `TakenOver` where it has come."""
+    """A transaction of the run whose turn `epoch` is: a new run's turn waits for its end; raises `LeaseLost` where it has come."""
     with connection.transaction(), connection.cursor() as cursor:
         if cursor.execute("SELECT FROM promo_ledger.stream WHERE epoch = %s FOR SHARE", (epoch,)).fetchone() is None:
-            raise TakenOver("another run of the promo stream has taken over")
+            raise LeaseLost("another run of the promo stream has taken over")
         yield cursor

@@ -6,8 +6,8 @@ from typing import cast
 from confluent_kafka.admin import OffsetSpec
 
 from promo_assets.settings import Settings
+from promo_assets.stream.lease import ReadOffsets
 from promo_assets.stream.topics import input_offsets
-from promo_assets.stream.turn import ReadOffsets
 
 Offsets = dict[int, int]
 """By partition."""

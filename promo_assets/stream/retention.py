@@ -1,7 +1,7 @@
 """Edge: what in the ledger has had its time goes, beside a running stream or without one.
 
 A campaign's key and state stay for good: they keep a repeat from notifying anybody (spec 1.4.3). What goes is its texts, which name
-people, and the batches and units that nothing refers to any more. Each step is a short transaction over at most `STEP_ROWS` rows.
+people, and the batches and dispatches that nothing refers to any more. Each step is a short transaction over at most `STEP_ROWS` rows.
 """
 
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from promo_assets.stream.writer import connect
 
 STEP_ROWS = 5_000
 DAY_S = 86_400
-TABLES = ("campaigns", "batches", "units")
+TABLES = ("campaigns", "batches", "dispatches")
 
 # Settled, and so for ever: decided by a finished batch; ended; and nobody is to be sent anything of it any more.
 _SETTLED = sql.SQL(
-    """c.state IN ('expired', 'taken', 'cancelled') AND c.query_id <> '00000000-0000-0000-0000-000000000000'
+    """c.state IN ('expired', 'dispatched', 'cancelled') AND c.query_id <> '00000000-0000-0000-0000-000000000000'
       AND c.adv_campaign_datetime_end < %(before)s
       AND EXISTS (SELECT FROM promo_ledger.batches b WHERE (b.query_id, b.batch_id) = (c.query_id, c.batch_id))
-      AND NOT EXISTS (SELECT FROM promo_ledger.units u WHERE u.unit_id = c.unit_id AND u.finished_at IS NULL)"""
+      AND NOT EXISTS (SELECT FROM promo_ledger.dispatches u WHERE u.dispatch_id = c.dispatch_id AND u.finished_at IS NULL)"""
 )
 # Rows that the stream holds are left for another time: waiting for them, in another order than its own, could lock both for good.
 _CLEAN_CAMPAIGNS = sql.SQL(
@@ -31,7 +31,7 @@ _CLEAN_CAMPAIGNS = sql.SQL(
         SELECT c.campaign_key FROM promo_ledger.campaigns c WHERE {settled}
         ORDER BY c.adv_campaign_datetime_end LIMIT %(rows)s FOR UPDATE OF c SKIP LOCKED)
     UPDATE promo_ledger.campaigns c SET adv_campaign_content = '', adv_campaign_owner = '', adv_campaign_owner_contact = '',
-        query_id = '00000000-0000-0000-0000-000000000000', batch_id = 0, unit_id = NULL, unit_position = NULL
+        query_id = '00000000-0000-0000-0000-000000000000', batch_id = 0, dispatch_id = NULL, dispatch_position = NULL
     FROM settled WHERE c.campaign_key = settled.campaign_key"""
 ).format(settled=_SETTLED)
 
@@ -47,11 +47,11 @@ _DELETE_BATCHES = """DELETE FROM promo_ledger.batches b USING unnest(%s::uuid[],
 _REFERRED_TO = """SELECT EXISTS (SELECT FROM promo_ledger.campaigns c JOIN unnest(%s::uuid[], %s::int8[]) AS gone (query_id, batch_id)
     ON (c.query_id, c.batch_id) = (gone.query_id, gone.batch_id))"""
 
-_OLD_UNITS = """SELECT finished_at, unit_id FROM promo_ledger.units
-    WHERE finished_at < to_timestamp(%(before)s) AND (finished_at, unit_id) > (%(at)s::timestamptz, %(id)s::uuid)
-    ORDER BY finished_at, unit_id LIMIT %(rows)s"""
-_DELETE_UNITS = """DELETE FROM promo_ledger.units u
-    WHERE u.unit_id = ANY (%s) AND NOT EXISTS (SELECT FROM promo_ledger.campaigns c WHERE c.unit_id = u.unit_id)"""
+_OLD_DISPATCHES = """SELECT finished_at, dispatch_id FROM promo_ledger.dispatches
+    WHERE finished_at < to_timestamp(%(before)s) AND (finished_at, dispatch_id) > (%(at)s::timestamptz, %(id)s::uuid)
+    ORDER BY finished_at, dispatch_id LIMIT %(rows)s"""
+_DELETE_DISPATCHES = """DELETE FROM promo_ledger.dispatches u
+    WHERE u.dispatch_id = ANY (%s) AND NOT EXISTS (SELECT FROM promo_ledger.campaigns c WHERE c.dispatch_id = u.dispatch_id)"""
 
 _WOULD_GO = sql.SQL(
     """SELECT (SELECT count(*) FROM promo_ledger.campaigns c WHERE {settled}),
@@ -59,9 +59,9 @@ _WOULD_GO = sql.SQL(
      WHERE b.finished_at < to_timestamp(%(before)s) AND b.query_id <> '00000000-0000-0000-0000-000000000000'
        AND EXISTS (SELECT FROM promo_ledger.batches newer WHERE newer.query_id = b.query_id AND newer.batch_id > b.batch_id)
        AND NOT EXISTS (SELECT FROM promo_ledger.campaigns c WHERE (c.query_id, c.batch_id) = (b.query_id, b.batch_id) AND NOT ({settled}))),
-    (SELECT count(*) FROM promo_ledger.units u
+    (SELECT count(*) FROM promo_ledger.dispatches u
      WHERE u.finished_at < to_timestamp(%(before)s)
-       AND NOT EXISTS (SELECT FROM promo_ledger.campaigns c WHERE c.unit_id = u.unit_id AND NOT ({settled})))"""
+       AND NOT EXISTS (SELECT FROM promo_ledger.campaigns c WHERE c.dispatch_id = u.dispatch_id AND NOT ({settled})))"""
 ).format(settled=_SETTLED)
 _FIRST = {"at": "-infinity", "id": "00000000-0000-0000-0000-000000000000", "number": -1}
 
@@ -86,9 +86,9 @@ def clean_ledger(database_url: str, older_than_days: int, now: int) -> list[Clea
         check_ledger(connection)
         bytes_before = _sizes(connection)
         rows = {"campaigns": _clean_campaigns(connection, before)}
-        rows |= {"batches": _delete_batches(connection, before), "units": _delete_units(connection, before)}
+        rows |= {"batches": _delete_batches(connection, before), "dispatches": _delete_dispatches(connection, before)}
         # Only now are the texts gone from the pages, and is their room free for new rows.
-        connection.execute("VACUUM (ANALYZE) promo_ledger.campaigns, promo_ledger.batches, promo_ledger.units")
+        connection.execute("VACUUM (ANALYZE) promo_ledger.campaigns, promo_ledger.batches, promo_ledger.dispatches")
         bytes_after = _sizes(connection)
     return [Cleaned(table, rows[table], bytes_before[table], bytes_after[table]) for table in TABLES]
 
@@ -124,10 +124,10 @@ def _delete_batches(connection: psycopg.Connection, before: int) -> int:
     return deleted
 
 
-def _delete_units(connection: psycopg.Connection, before: int) -> int:
-    """A finished unit gets no campaign any more, so one look is enough."""
-    steps = _steps(connection, _OLD_UNITS, before)
-    return sum(connection.execute(_DELETE_UNITS, ([unit_id for _, unit_id in old],)).rowcount for old in steps)
+def _delete_dispatches(connection: psycopg.Connection, before: int) -> int:
+    """A finished dispatch gets no campaign any more, so one look is enough."""
+    steps = _steps(connection, _OLD_DISPATCHES, before)
+    return sum(connection.execute(_DELETE_DISPATCHES, ([dispatch_id for _, dispatch_id in old],)).rowcount for old in steps)
 
 
 def _steps(connection: psycopg.Connection, query: LiteralString, before: int) -> Iterator[list[tuple]]:

@@ -23,7 +23,7 @@ CREATE INDEX IF NOT EXISTS subscribers_restaurants_followers_long ON subscribers
 -- Not named like a likely role: a schema named like the role comes first on its search path, and would shadow the tables above.
 CREATE SCHEMA IF NOT EXISTS promo_ledger;
 
--- One row: which ledger this is (random, so that a rebuilt database is another one), whose turn it is to write, and its version.
+-- One row: which ledger this is (random, so that a rebuilt database is another one), who holds the lease, and its version.
 CREATE TABLE IF NOT EXISTS promo_ledger.stream (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     ledger_id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -32,14 +32,14 @@ CREATE TABLE IF NOT EXISTS promo_ledger.stream (
     version int4 NOT NULL DEFAULT 2);
 INSERT INTO promo_ledger.stream DEFAULT VALUES ON CONFLICT DO NOTHING;
 
--- One row: the running stream's sign of life and figures, apart from promo_ledger.stream because writers hold a share lock on that.
--- read_offsets outlives a run: {"topic_id": ..., "offsets": {partition: offset}}, all below has been taken in.
+-- One row: the running stream's sign of life and metrics, apart from promo_ledger.stream because writers hold a share lock on that.
+-- read_offsets outlives a run: {"topic_id": ..., "offsets": {partition: offset}}, all below has been ingested.
 CREATE TABLE IF NOT EXISTS promo_ledger.heartbeat (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    holder text, started_at timestamptz, beat_at timestamptz, last_error text, figures jsonb, read_offsets jsonb);
+    holder text, started_at timestamptz, beat_at timestamptz, last_error text, metrics jsonb, read_offsets jsonb);
 INSERT INTO promo_ledger.heartbeat DEFAULT VALUES ON CONFLICT DO NOTHING;
 
--- A row: a micro-batch of Spark's whose messages have all been taken in.
+-- A row: a micro-batch of Spark's whose messages have all been ingested.
 CREATE TABLE IF NOT EXISTS promo_ledger.batches (
     query_id uuid, batch_id int8, finished_at timestamptz NOT NULL DEFAULT now(),
     messages int8 NOT NULL, rejected int8 NOT NULL, repeated int8 NOT NULL, expired int8 NOT NULL, waiting int8 NOT NULL, due int8 NOT NULL,
@@ -49,18 +49,18 @@ CREATE INDEX IF NOT EXISTS batches_finished ON promo_ledger.batches (finished_at
 INSERT INTO promo_ledger.batches (query_id, batch_id, messages, rejected, repeated, expired, waiting, due)
     VALUES ('00000000-0000-0000-0000-000000000000', 0, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING;
 
--- A row: a unit of delivery, some due campaigns whose audience is frozen together; at most one is unfinished.
+-- A row: a dispatch, some due campaigns whose audience is frozen together; at most one is unfinished.
 -- attempt: which attempt at freezing it this is; what tasks of a former one note, does not count.
-CREATE TABLE IF NOT EXISTS promo_ledger.units (
-    unit_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), opened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    topic text NOT NULL, lanes int4 NOT NULL, frozen_at timestamptz, campaigns int4 NOT NULL, pairs int8, finished_at timestamptz,
+CREATE TABLE IF NOT EXISTS promo_ledger.dispatches (
+    dispatch_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), opened_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    topic text NOT NULL, shards int4 NOT NULL, frozen_at timestamptz, campaigns int4 NOT NULL, pairs int8, finished_at timestamptz,
     attempt int4 NOT NULL DEFAULT 0);
-CREATE UNIQUE INDEX IF NOT EXISTS units_one_open ON promo_ledger.units ((true)) WHERE finished_at IS NULL;
-CREATE INDEX IF NOT EXISTS units_finished ON promo_ledger.units (finished_at, unit_id) WHERE finished_at IS NOT NULL;
+CREATE UNIQUE INDEX IF NOT EXISTS dispatches_one_open ON promo_ledger.dispatches ((true)) WHERE finished_at IS NULL;
+CREATE INDEX IF NOT EXISTS dispatches_finished ON promo_ledger.dispatches (finished_at, dispatch_id) WHERE finished_at IS NOT NULL;
 
 -- A row: the first valid message of a (restaurant_id, adv_campaign_id, datetime_created), kept for good: repeats are known by it.
--- waiting for its start -> due -> taken into a unit of delivery; or expired, or cancelled while it waited. Long after its end it is
--- cleaned: its key and state stay, its texts, batch and unit go.
+-- waiting for its start -> due -> dispatched; or expired, or cancelled while it waited. Long after its end it is
+-- cleaned: its key and state stay, its texts, batch and dispatch go.
 -- The key is a digest because ids may be longer than an index entry; none of this schema's keys comes from a sequence.
 CREATE TABLE IF NOT EXISTS promo_ledger.campaigns (
     campaign_key bytea PRIMARY KEY,
@@ -69,28 +69,28 @@ CREATE TABLE IF NOT EXISTS promo_ledger.campaigns (
     adv_campaign_datetime_start int8 NOT NULL, adv_campaign_datetime_end int8 NOT NULL, datetime_created int8 NOT NULL,
     query_id uuid NOT NULL, batch_id int8 NOT NULL,
     source_at int8 NOT NULL, source_partition int4 NOT NULL, source_offset int8 NOT NULL,
-    state text NOT NULL CHECK (state IN ('waiting', 'due', 'expired', 'taken', 'cancelled')),
+    state text NOT NULL CHECK (state IN ('waiting', 'due', 'expired', 'dispatched', 'cancelled')),
     trigger_datetime_created int4,
-    unit_id uuid REFERENCES promo_ledger.units, unit_position int4,
-    CHECK (state NOT IN ('due', 'taken') OR trigger_datetime_created IS NOT NULL));
+    dispatch_id uuid REFERENCES promo_ledger.dispatches, dispatch_position int4,
+    CHECK (state NOT IN ('due', 'dispatched') OR trigger_datetime_created IS NOT NULL));
 CREATE INDEX IF NOT EXISTS campaigns_waiting ON promo_ledger.campaigns (adv_campaign_datetime_start) WHERE state = 'waiting';
 CREATE INDEX IF NOT EXISTS campaigns_due ON promo_ledger.campaigns (source_at, source_partition, source_offset) WHERE state = 'due';
 CREATE INDEX IF NOT EXISTS campaigns_of_batch ON promo_ledger.campaigns (query_id, batch_id);
-CREATE INDEX IF NOT EXISTS campaigns_of_unit ON promo_ledger.campaigns (unit_id) WHERE unit_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS campaigns_of_dispatch ON promo_ledger.campaigns (dispatch_id) WHERE dispatch_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS campaigns_to_clean ON promo_ledger.campaigns (adv_campaign_datetime_end)
-    WHERE state IN ('expired', 'taken', 'cancelled') AND query_id <> '00000000-0000-0000-0000-000000000000';
+    WHERE state IN ('expired', 'dispatched', 'cancelled') AND query_id <> '00000000-0000-0000-0000-000000000000';
 
--- A row: some of an unfinished unit's pairs, as [[unit_position, [client_id, ...]], ...].
+-- A row: some of an unfinished dispatch's pairs, as [[dispatch_position, [client_id, ...]], ...].
 CREATE TABLE IF NOT EXISTS promo_ledger.audience (
-    unit_id uuid NOT NULL REFERENCES promo_ledger.units, lane int4 NOT NULL, chunk int4 NOT NULL,
+    dispatch_id uuid NOT NULL REFERENCES promo_ledger.dispatches, shard int4 NOT NULL, chunk int4 NOT NULL,
     pairs json NOT NULL, stored boolean NOT NULL DEFAULT false,
-    PRIMARY KEY (unit_id, lane, chunk));
+    PRIMARY KEY (dispatch_id, shard, chunk));
 
--- What Spark's JDBC reader asks, as constant text: the open unit's followers. One row per (restaurant, client).
-CREATE OR REPLACE VIEW promo_ledger.open_unit_followers AS
+-- What Spark's JDBC reader asks, as constant text: the open dispatch's followers. One row per (restaurant, client).
+CREATE OR REPLACE VIEW promo_ledger.open_dispatch_followers AS
 SELECT r.restaurant_id, f.client_id
 FROM (SELECT DISTINCT c.restaurant_id FROM promo_ledger.campaigns c
-      WHERE c.unit_id = (SELECT u.unit_id FROM promo_ledger.units u WHERE u.finished_at IS NULL)) r
+      WHERE c.dispatch_id = (SELECT u.dispatch_id FROM promo_ledger.dispatches u WHERE u.finished_at IS NULL)) r
 CROSS JOIN LATERAL (
     SELECT DISTINCT s.client_id::text AS client_id FROM subscribers_restaurants s
     WHERE s.restaurant_id = r.restaurant_id AND octet_length(s.restaurant_id) + octet_length(s.client_id) <= 2000
@@ -104,9 +104,9 @@ CROSS JOIN LATERAL (
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'promo_ledger.stream'::regclass AND attname = 'version') THEN
         ALTER TABLE promo_ledger.campaigns DROP CONSTRAINT campaigns_state_check,
-            ADD CONSTRAINT campaigns_state_check CHECK (state IN ('waiting', 'due', 'expired', 'taken', 'cancelled'));
-        ALTER TABLE promo_ledger.heartbeat ADD COLUMN figures jsonb, ADD COLUMN read_offsets jsonb;
-        ALTER TABLE promo_ledger.units ADD COLUMN IF NOT EXISTS attempt int4 NOT NULL DEFAULT 0;
+            ADD CONSTRAINT campaigns_state_check CHECK (state IN ('waiting', 'due', 'expired', 'dispatched', 'cancelled'));
+        ALTER TABLE promo_ledger.heartbeat ADD COLUMN metrics jsonb, ADD COLUMN read_offsets jsonb;
+        ALTER TABLE promo_ledger.dispatches ADD COLUMN IF NOT EXISTS attempt int4 NOT NULL DEFAULT 0;
         ALTER TABLE promo_ledger.stream ADD COLUMN version int4 NOT NULL DEFAULT 2;
     END IF;
 END $$;

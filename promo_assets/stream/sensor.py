@@ -1,6 +1,6 @@
 """Keeps exactly one run of the stream alive.
 
-A run is alive when its stream holds the lock in Postgres (`turn.py`), not when Dagster's records say so: they go on
+A run is alive when its stream holds the lock in Postgres (`lease.py`), not when Dagster's records say so: they go on
 saying so when the whole machine was killed.
 """
 
@@ -16,24 +16,24 @@ from dagster import DagsterRunStatus as Status
 
 from promo_assets.settings import Settings
 from promo_assets.stream.assets import promo_stream
+from promo_assets.stream.lease import Heartbeat, StreamError, read_heartbeat
 from promo_assets.stream.ledger import LedgerError, ledger_version
 from promo_assets.stream.query import first_line
 from promo_assets.stream.topics import check_topics
-from promo_assets.stream.turn import Heartbeat, StreamError, read_heartbeat
 from promo_assets.stream.writer import connect
 
-LOOK_EVERY_S = 5
+TICK_S = 5
 # A started run asks Kafka and Postgres for what it needs, then waits up to 30 s for the lock.
-START_S = 90
+START_TIMEOUT_S = 90
 # Dagster itself gives a run three minutes from its launch to its start.
-LAUNCH_S = 180
+LAUNCH_TIMEOUT_S = 180
 # A run that had the lock takes it up again within seconds after Postgres was away.
-REGAIN_S = 10
-CANCEL_S = 30
-FIRST_BACK_OFF_S, LAST_BACK_OFF_S = 5, 300
-LONG_LIFE_S = 600
+REACQUIRE_TIMEOUT_S = 10
+CANCEL_TIMEOUT_S = 30
+MIN_BACKOFF_S, MAX_BACKOFF_S = 5, 300
+HEALTHY_RUN_S = 600
 # As many failures in a row lead to the last back-off.
-FINISHED_RUNS = 8
+FINISHED_RUNS_READ = 8
 
 HOLDER = "dagster run "
 UNFINISHED = [Status.QUEUED, Status.NOT_STARTED, Status.MANAGED, Status.STARTING, Status.STARTED, Status.CANCELING]
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Run:
-    """What the keeper must know of a run; times are unix seconds."""
+    """What the sensor must know of a run; times are unix seconds."""
 
     run_id: str
     status: Status
@@ -54,7 +54,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Missing:
+class LostLock:
     """The run that was the last to hold the lock, and since when nobody does."""
 
     run_id: str
@@ -68,51 +68,51 @@ class Decision:
     dead: tuple[tuple[str, str], ...] = ()
     launch: bool = False
     reason: str = ""
-    missing: Missing | None = None
+    lost_lock: LostLock | None = None
 
 
-def decide(runs: Sequence[Run], heartbeat: Heartbeat, missing: Missing | None, now: float) -> Decision:
-    """What to do about the runs of the stream, newest first; `missing` is what the decision before this one remembered."""
+def decide(runs: Sequence[Run], heartbeat: Heartbeat, lost_lock: LostLock | None, now: float) -> Decision:
+    """What to do about the runs of the stream, newest first; `lost_lock` is what the decision before this one remembered."""
     holder = heartbeat.holder or ""
-    missing = _missing(runs, heartbeat, missing, now)
+    lost_lock = _find_lost_lock(runs, heartbeat, lost_lock, now)
     unfinished = [run for run in runs if run.status in UNFINISHED]
-    found_dead = {run: why for run in unfinished if (why := _why_dead(run, heartbeat, missing, now))}
+    found_dead = {run: why for run in unfinished if (why := _why_dead(run, heartbeat, lost_lock, now))}
     dead = tuple((run.run_id, why) for run, why in found_dead.items())
 
     for run in unfinished:
         if run not in found_dead:
-            return Decision(dead, reason=_what_it_does(run, heartbeat, now), missing=missing)
+            return Decision(dead, reason=_what_it_does(run, heartbeat, now), lost_lock=lost_lock)
     if heartbeat.locked:
         marked = [run.status.value for run in runs if holder == HOLDER + run.run_id and run.status in FINISHED]
         seen = f", although that run is marked {marked[0]}" if marked else ""
-        return Decision(dead, reason=f"the stream runs already: {holder} holds the lock{seen}", missing=missing)
+        return Decision(dead, reason=f"the stream runs already: {holder} holds the lock{seen}", lost_lock=lost_lock)
     if dead:  # the next look sees them ended, and waits as after any failure
-        return Decision(dead, reason="reported as ended: " + ", ".join(run_id for run_id, _ in dead), missing=missing)
-    failures, allowed_at = _back_off([run for run in runs if run.status in FINISHED])
+        return Decision(dead, reason="reported as ended: " + ", ".join(run_id for run_id, _ in dead), lost_lock=lost_lock)
+    failures, allowed_at = _backoff([run for run in runs if run.status in FINISHED])
     if now < allowed_at:
         in_a_row = f"{failures} runs in a row" if failures > 1 else "the last run"
-        return Decision(reason=f"{in_a_row} failed: the next one starts in {allowed_at - now:.0f} s", missing=missing)
-    return Decision(launch=True, missing=missing)
+        return Decision(reason=f"{in_a_row} failed: the next one starts in {allowed_at - now:.0f} s", lost_lock=lost_lock)
+    return Decision(launch=True, lost_lock=lost_lock)
 
 
-def _missing(runs: Sequence[Run], heartbeat: Heartbeat, missing: Missing | None, now: float) -> Missing | None:
+def _find_lost_lock(runs: Sequence[Run], heartbeat: Heartbeat, lost_lock: LostLock | None, now: float) -> LostLock | None:
     for run in runs:
         if not heartbeat.locked and run.status in UNFINISHED and heartbeat.holder == HOLDER + run.run_id:
-            return missing if missing and missing.run_id == run.run_id else Missing(run.run_id, now)
+            return lost_lock if lost_lock and lost_lock.run_id == run.run_id else LostLock(run.run_id, now)
     return None
 
 
-def _why_dead(run: Run, heartbeat: Heartbeat, missing: Missing | None, now: float) -> str | None:
+def _why_dead(run: Run, heartbeat: Heartbeat, lost_lock: LostLock | None, now: float) -> str | None:
     if heartbeat.locked and heartbeat.holder == HOLDER + run.run_id:
         return None
-    if run.status == Status.CANCELING and now - run.changed_at >= CANCEL_S:
+    if run.status == Status.CANCELING and now - run.changed_at >= CANCEL_TIMEOUT_S:
         return "it was asked to stop, and its process is gone"
-    if run.status == Status.STARTED and missing and missing.run_id == run.run_id and now - missing.since >= REGAIN_S:
+    if run.status == Status.STARTED and lost_lock and lost_lock.run_id == run.run_id and now - lost_lock.since >= REACQUIRE_TIMEOUT_S:
         return f"its stream no longer holds the lock in Postgres, so its process is gone; last sign of life: {heartbeat.beat_at}"
-    if run.status == Status.STARTED and not missing and now - (run.started_at or run.changed_at) >= START_S:
-        return f"its stream has not taken the lock in Postgres within {START_S} s of its start"
-    if run.status in (Status.NOT_STARTED, Status.STARTING) and now - run.changed_at >= LAUNCH_S:
-        return f"it has not started within {LAUNCH_S} s of its launch"
+    if run.status == Status.STARTED and not lost_lock and now - (run.started_at or run.changed_at) >= START_TIMEOUT_S:
+        return f"its stream has not taken the lock in Postgres within {START_TIMEOUT_S} s of its start"
+    if run.status in (Status.NOT_STARTED, Status.STARTING) and now - run.changed_at >= LAUNCH_TIMEOUT_S:
+        return f"it has not started within {LAUNCH_TIMEOUT_S} s of its launch"
     return None  # a queued one has no process that could die, and its turn comes
 
 
@@ -123,37 +123,37 @@ def _what_it_does(run: Run, heartbeat: Heartbeat, now: float) -> str:
     return f"{waits}, and {heartbeat.holder} holds the lock" if heartbeat.locked else f"{waits} and does not hold the lock yet"
 
 
-def _back_off(finished: Sequence[Run]) -> tuple[int, float]:
+def _backoff(finished: Sequence[Run]) -> tuple[int, float]:
     """(failures in a row, when the next run may start). A termination is no failure; a long life ends the row."""
     failures = 0
     for run in finished:
         if run.status != Status.FAILURE:
             break
         failures += 1
-        if (run.ended_at or 0) - (run.started_at or run.ended_at or 0) > LONG_LIFE_S:
+        if (run.ended_at or 0) - (run.started_at or run.ended_at or 0) > HEALTHY_RUN_S:
             break
     if not failures:
         return 0, 0.0
-    return failures, (finished[0].ended_at or finished[0].changed_at) + min(LAST_BACK_OFF_S, FIRST_BACK_OFF_S * 2 ** (failures - 1))
+    return failures, (finished[0].ended_at or finished[0].changed_at) + min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2 ** (failures - 1))
 
 
-@dg.sensor(job=promo_stream, default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=LOOK_EVERY_S)
-def promo_stream_keeper(context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]) -> dg.SensorResult:
+@dg.sensor(job=promo_stream, default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=TICK_S)
+def promo_stream_sensor(context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]) -> dg.SensorResult:
     """Keeps exactly one run of `promo_stream` alive: a crashed one is followed by a new one, later and later while they keep failing.
 
     To stop the stream for good, turn this off, then terminate the run.
     """
     try:
-        heartbeat = _look(settings)
+        heartbeat = _read_heartbeat(settings)
     except psycopg.Error as error:
         # Without Postgres nothing can be judged, and nothing started now would live.
-        return dg.SensorResult(skip_reason=f"waits for Postgres: {first_line(error)}", cursor=_remember(None))
+        return dg.SensorResult(skip_reason=f"waits for Postgres: {first_line(error)}", cursor=_encode_cursor(None))
     except LedgerError as problem:
-        return dg.SensorResult(skip_reason=str(problem), cursor=_remember(None))
-    decision = decide(_runs(context.instance), heartbeat, _remembered(context.cursor), time.time())
+        return dg.SensorResult(skip_reason=str(problem), cursor=_encode_cursor(None))
+    decision = decide(_runs(context.instance), heartbeat, _decode_cursor(context.cursor), time.time())
     for run_id, why in decision.dead:
         _report_ended(context.instance, run_id, why)
-    cursor = _remember(decision.missing)
+    cursor = _encode_cursor(decision.lost_lock)
     if not decision.launch:
         return dg.SensorResult(skip_reason=decision.reason, cursor=cursor)
     try:
@@ -164,18 +164,18 @@ def promo_stream_keeper(context: dg.SensorEvaluationContext, settings: dg.Resour
     return dg.SensorResult(run_requests=[dg.RunRequest()], cursor=cursor)
 
 
-def _remember(missing: Missing | None) -> str:
+def _encode_cursor(lost_lock: LostLock | None) -> str:
     """As the sensor's cursor; never empty, because Dagster keeps the former cursor then."""
-    return json.dumps(asdict(missing) if missing else None)
+    return json.dumps(asdict(lost_lock) if lost_lock else None)
 
 
-def _remembered(cursor: str | None) -> Missing | None:
-    missing = json.loads(cursor or "null")
-    return Missing(**missing) if missing else None
+def _decode_cursor(cursor: str | None) -> LostLock | None:
+    lost_lock = json.loads(cursor or "null")
+    return LostLock(**lost_lock) if lost_lock else None
 
 
-def _look(settings: Settings) -> Heartbeat:
-    with connect(settings.database_url, "promo stream, keeper") as connection:
+def _read_heartbeat(settings: Settings) -> Heartbeat:
+    with connect(settings.database_url, "promo stream, sensor") as connection:
         if not ledger_version(connection):
             return Heartbeat(None, None, None, None, locked=False)  # the first run makes the tables
         return read_heartbeat(connection)
@@ -186,7 +186,7 @@ def _runs(instance: dg.DagsterInstance) -> list[Run]:
     name = promo_stream.name
     records = [
         *instance.get_run_records(dg.RunsFilter(job_name=name, statuses=UNFINISHED)),
-        *instance.get_run_records(dg.RunsFilter(job_name=name, statuses=FINISHED), limit=FINISHED_RUNS),
+        *instance.get_run_records(dg.RunsFilter(job_name=name, statuses=FINISHED), limit=FINISHED_RUNS_READ),
     ]
     return [
         Run(record.dagster_run.run_id, record.dagster_run.status, record.update_timestamp.timestamp(), record.start_time, record.end_time)
@@ -200,6 +200,6 @@ def _report_ended(instance: dg.DagsterInstance, run_id: str, why: str) -> None:
         return
     log.warning("run %s is dead: %s", run_id, why)
     if run.status == Status.CANCELING:
-        instance.report_run_canceled(run, f"The keeper found this run dead: {why}")
+        instance.report_run_canceled(run, f"The sensor found this run dead: {why}")
     else:
-        instance.report_run_failed(run, f"The keeper found this run dead: {why}")
+        instance.report_run_failed(run, f"The sensor found this run dead: {why}")

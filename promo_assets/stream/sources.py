@@ -9,11 +9,11 @@ from pyspark.sql import functions as F
 from promo_assets.jdbc import jdbc_source
 from promo_assets.settings import Settings
 
-# A backlog is taken in micro-batches of at most this many messages.
+# A backlog is ingested micro-batches of at most this many messages.
 MESSAGES_PER_BATCH = 10_000
-ANSWER_S = 60
+SOCKET_TIMEOUT_S = 60
 # Index lookups per restaurant, whatever the planner thinks of the table's size: never a scan of all favourites.
-_BY_INDEX = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+_INDEX_ONLY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 
 
 def read_messages(spark: SparkSession, settings: Settings, start_at: dict[int, int] | None = None) -> DataFrame:
@@ -51,16 +51,16 @@ def remove_checkpoint(spark: SparkSession, folder: str) -> None:
     path.getFileSystem(conf).delete(path, True)
 
 
-def read_open_unit_followers(spark: SparkSession, settings: Settings, lanes: int) -> DataFrame:
-    """(restaurant_id, client_id), once each, of the open unit's restaurants; one partition a lane. Lazy: each action asks anew."""
+def read_followers(spark: SparkSession, settings: Settings, shards: int) -> DataFrame:
+    """(restaurant_id, client_id), once each, of the open dispatch's restaurants; one partition a shard. Lazy: each action asks anew."""
     url, properties = jdbc_source(settings.database_url)
     properties |= {
-        "sessionInitStatement": _BY_INDEX,
+        "sessionInitStatement": _INDEX_ONLY,
         "ApplicationName": "promo stream, reader",
-        "socketTimeout": str(ANSWER_S),  # a server that vanished with its machine is noticed, and the unit begun again
+        "socketTimeout": str(SOCKET_TIMEOUT_S),  # a server that vanished with its machine is noticed, and the dispatch begun again
     }
-    of_lane = [f"(hashtext(client_id) & 2147483647) % {lanes:d} = {lane:d}" for lane in range(lanes)]
-    return spark.read.jdbc(url, "promo_ledger.open_unit_followers", predicates=of_lane, properties=properties)
+    predicates = [f"(hashtext(client_id) & 2147483647) % {shards:d} = {shard:d}" for shard in range(shards)]
+    return spark.read.jdbc(url, "promo_ledger.open_dispatch_followers", predicates=predicates, properties=properties)
 
 
 def _jvm_kafka(settings: Settings) -> dict[str, str]:

@@ -17,14 +17,14 @@ from pyspark.sql import SparkSession
 
 from promo_assets.settings import Settings
 from promo_assets.stream.grants import missing_right
+from promo_assets.stream.lease import StreamError
 from promo_assets.stream.ledger import LEDGER_VERSION, LedgerError, apply_ddl, check_ledger, ledger_version
 from promo_assets.stream.query import first_line
-from promo_assets.stream.turn import StreamError
 from promo_assets.stream.writer import connect
 
-LOOK_S = 0.2
-EXECUTOR_S = 20
-CHECKPOINT_ROOM_BYTES = 64 * 1024
+POLL_S = 0.2
+EXECUTOR_WAIT_S = 20
+CHECKPOINT_MIN_BYTES = 64 * 1024
 
 
 def prepare_database(settings: Settings) -> None:
@@ -77,16 +77,16 @@ def await_executor(spark: Any, stop: threading.Event, tell: Callable[[str | None
     if master.startswith("local"):
         return
     while spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() < 2:  # one is the driver
-        if stop.wait(LOOK_S):
+        if stop.wait(POLL_S):
             return
-        if time.monotonic() - since > EXECUTOR_S and not told:
+        if time.monotonic() - since > EXECUTOR_WAIT_S and not told:
             told = True
             tell(f"{master} has given no executor yet: has the cluster room?")
     if told:
         tell(None)
 
 
-def check_room(checkpoint: str) -> None:
+def check_disk_space(checkpoint: str) -> None:
     """A local checkpoint can be written: on a full disk Spark's own attempt takes the JVM's gateway with it, and tells nothing."""
     scheme, _, rest = checkpoint.rpartition("://") if "://" in checkpoint else ("", "", checkpoint.removeprefix("file:"))
     if scheme not in ("", "file"):
@@ -95,6 +95,6 @@ def check_room(checkpoint: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"x" * CHECKPOINT_ROOM_BYTES)
+            probe.write(b"x" * CHECKPOINT_MIN_BYTES)
     except OSError as error:
         raise StreamError(f"the checkpoint {folder} cannot be written: {error.strerror}") from None

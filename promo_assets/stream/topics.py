@@ -20,16 +20,16 @@ from confluent_kafka.admin import (
 )
 
 from promo_assets.settings import Settings
-from promo_assets.stream.refusals import kafka_refusal
-from promo_assets.stream.turn import StreamError
+from promo_assets.stream.errors import explain_kafka_error
+from promo_assets.stream.lease import StreamError
 
-ANSWER_S = 10
-LOOK_S = 0.05
+KAFKA_TIMEOUT_S = 10
+POLL_S = 0.05
 # A fatal error is written to standard error whatever the log level, but for a logger of one's own.
-_NOWHERE = logging.Logger("nowhere", logging.CRITICAL + 1)
+_SILENT_LOGGER = logging.Logger("nowhere", logging.CRITICAL + 1)
 # A dead letter is its message plus headers, a notification its campaign plus a client: their topics must take a little more.
-ROOM_BYTES = 64 * 1024
-_SIZE = "max.message.bytes"
+OVERHEAD_BYTES = 64 * 1024
+_MAX_BYTES = "max.message.bytes"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Topics:
 
 def quiet_client(settings: Settings) -> dict[str, Any]:
     """Connection settings of a client whose failures we report ourselves."""
-    return {**settings.kafka_client(), "log_level": 0, "logger": _NOWHERE}
+    return {**settings.kafka_client(), "log_level": 0, "logger": _SILENT_LOGGER}
 
 
 @contextlib.contextmanager
@@ -65,7 +65,7 @@ def check_topics(settings: Settings) -> Topics:
     both = (AclOperation.READ, AclOperation.WRITE)
     needed = {settings.topic_in: both[:1], settings.topic_out: both, settings.topic_dead_letters: both[1:]}
     topics = describe_topics(settings, needed)
-    _make_room(AdminClient(quiet_client(settings)), settings)
+    _raise_limits(AdminClient(quiet_client(settings)), settings)
     return Topics(str(topics[settings.topic_in].topic_id), len(topics[settings.topic_out].partitions))
 
 
@@ -74,7 +74,7 @@ def describe_topics(settings: Settings, needed: Mapping[str, Sequence[AclOperati
     wanted = TopicCollection(list(needed))
     answers: dict[str, Future[TopicDescription]] = ask(
         quiet_client(settings),
-        lambda admin: admin.describe_topics(wanted, include_authorized_operations=True, request_timeout=ANSWER_S),
+        lambda admin: admin.describe_topics(wanted, include_authorized_operations=True, request_timeout=KAFKA_TIMEOUT_S),
     )
     return {name: _described(settings, name, answer, needed[name]) for name, answer in answers.items()}
 
@@ -87,9 +87,9 @@ def ask(conf: dict[str, Any], request: Callable[[AdminClient], dict[str, Future]
     admin = AdminClient(watched)
     answers = request(admin)
     while wait(answers.values(), timeout=0).not_done:
-        admin.poll(LOOK_S)
+        admin.poll(POLL_S)
         for problem in problems:
-            if line := kafka_refusal(problem, conf):
+            if line := explain_kafka_error(problem, conf):
                 raise StreamError(line)
     return answers
 
@@ -102,38 +102,38 @@ def _described(settings: Settings, name: str, answer: Future[TopicDescription], 
         if problem.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             line = f"topic {name} does not exist on Kafka at {settings.bootstrap_servers}: create it, or run `promo-assets up`"
         else:
-            line = _refusal(settings, name, problem, needed) or no_answer(settings, problem)
+            line = _explain(settings, name, problem, needed) or unreachable_message(settings, problem)
         raise StreamError(line) from None
     # Without an authorizer everything is allowed, and a broker that tells nothing of rights is asked by using them.
     missing = [operation for operation in needed if operation not in (topic.authorized_operations or needed)]
     if missing:
-        raise StreamError(_refusal(settings, name, KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), missing))
+        raise StreamError(_explain(settings, name, KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), missing))
     return topic
 
 
-def _refusal(settings: Settings, topic: str, problem: KafkaError, needed: Sequence[AclOperation]) -> str | None:
+def _explain(settings: Settings, topic: str, problem: KafkaError, needed: Sequence[AclOperation]) -> str | None:
     rights = " and ".join(operation.name for operation in needed)
-    return kafka_refusal(problem, settings.kafka_client(), topics=f"{rights} on topic {topic}")
+    return explain_kafka_error(problem, settings.kafka_client(), topics=f"{rights} on topic {topic}")
 
 
-def no_answer(settings: Settings, problem: KafkaError) -> str:
+def unreachable_message(settings: Settings, problem: KafkaError) -> str:
     hint = ": does it run? `promo-assets up` starts the local one" if settings.local_kafka else ""
     return f"Kafka at {settings.bootstrap_servers} gave no answer ({problem.str()}){hint}"
 
 
-def _make_room(admin: AdminClient, settings: Settings) -> None:
+def _raise_limits(admin: AdminClient, settings: Settings) -> None:
     """Where what goes out would not fit although it came in, raise the outgoing topic's limit; without the right to, it stays."""
     try:
         resources = {
             name: ConfigResource(ResourceType.TOPIC, name) for name in (settings.topic_in, settings.topic_out, settings.topic_dead_letters)
         }
-        answers = admin.describe_configs(list(resources.values()), request_timeout=ANSWER_S)
-        limits = {resource.name: int(answer.result()[_SIZE].value) for resource, answer in answers.items()}
-        needed = limits.pop(settings.topic_in) + ROOM_BYTES
+        answers = admin.describe_configs(list(resources.values()), request_timeout=KAFKA_TIMEOUT_S)
+        limits = {resource.name: int(answer.result()[_MAX_BYTES].value) for resource, answer in answers.items()}
+        needed = limits.pop(settings.topic_in) + OVERHEAD_BYTES
         for name in (name for name, limit in limits.items() if limit < needed):
-            raised = ConfigEntry(_SIZE, str(needed), incremental_operation=AlterConfigOpType.SET)
+            raised = ConfigEntry(_MAX_BYTES, str(needed), incremental_operation=AlterConfigOpType.SET)
             request = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[raised])
-            for answer in admin.incremental_alter_configs([request], request_timeout=ANSWER_S).values():
+            for answer in admin.incremental_alter_configs([request], request_timeout=KAFKA_TIMEOUT_S).values():
                 answer.result()
     except KafkaException:
         pass  # a message too large for its topic then fails by name when it comes
@@ -147,10 +147,10 @@ class InputOffsets:
     offsets: dict[int, int]
 
 
-def input_offsets(settings: Settings, where: OffsetSpec | None = None, answer_s: float = ANSWER_S) -> InputOffsets:
+def input_offsets(settings: Settings, where: OffsetSpec | None = None, timeout_s: float = KAFKA_TIMEOUT_S) -> InputOffsets:
     """The input topic's end offsets, or those of another place (a time has offset -1 where no message is as late); `KafkaException`."""
     admin = AdminClient(quiet_client(settings))
-    topic = admin.describe_topics(TopicCollection([settings.topic_in]), request_timeout=answer_s)[settings.topic_in].result()
+    topic = admin.describe_topics(TopicCollection([settings.topic_in]), request_timeout=timeout_s)[settings.topic_in].result()
     wanted = {TopicPartition(settings.topic_in, each.id): where or cast(OffsetSpec, OffsetSpec.latest()) for each in topic.partitions}
-    found = admin.list_offsets(wanted, request_timeout=answer_s)
+    found = admin.list_offsets(wanted, request_timeout=timeout_s)
     return InputOffsets(str(topic.topic_id), {at.partition: future.result().offset for at, future in found.items()})

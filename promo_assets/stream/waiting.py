@@ -39,7 +39,7 @@ def read_waiting(connection: psycopg.Connection, at_most: int | None = None) -> 
 def cancel_waiting(
     connection: psycopg.Connection, restaurant_id: str, adv_campaign_id: str, datetime_created: int
 ) -> tuple[bool, str | None]:
-    """Whether it was this call that cancelled it, and the campaign's state now; None for one that was never taken in.
+    """Whether it was this call that cancelled it, and the campaign's state now; None for one that was never ingested.
 
     The stream and this cannot both have it: whichever comes first makes it no longer waiting.
     """

@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
-from promo_assets.stream.refusals import Refused, kafka_refusal, postgres_refusal
+from promo_assets.stream.errors import AuthorizationError, explain_kafka_error, explain_postgres_error
 
 KAFKA_TIMEOUT_S = 60
 PROGRESS_TIMEOUT_S = 5
@@ -26,8 +26,8 @@ PRODUCER_QUEUE_KIB = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One run's turn to write, as its executors need to know it. Holds secrets: they are left out of its repr."""
+class WriterContext:
+    """One run's lease, as its executors need to know it. Holds secrets: they are left out of its repr."""
 
     ledger_id: str
     epoch: int
@@ -44,13 +44,13 @@ class Turn:
         return f"promo-{self.ledger_id}"
 
 
-_kept = threading.local()
+_thread_cache = threading.local()
 
 
 @contextlib.contextmanager
 def database(url: str) -> Iterator[psycopg.Connection]:
-    """This thread's connection (autocommit: use `fenced`), thrown away after any error; a missing right is told as `Refused`."""
-    connections: dict[str, psycopg.Connection] = _kept.__dict__
+    """This thread's connection (autocommit: use `fenced`), thrown away after any error; a missing right is told as `AuthorizationError`."""
+    connections: dict[str, psycopg.Connection] = _thread_cache.__dict__
     connection = connections.get(url)
     if connection is None or connection.closed:
         connection = connections[url] = connect(url, "promo stream, writer")
@@ -61,7 +61,7 @@ def database(url: str) -> Iterator[psycopg.Connection]:
         connections.pop(url, None)
         connection.close()
         if isinstance(error, InsufficientPrivilege):
-            raise Refused(postgres_refusal(error, role)) from None
+            raise AuthorizationError(explain_postgres_error(error, role)) from None
         raise
 
 
@@ -82,13 +82,13 @@ def connect(url: str, application_name: str) -> psycopg.Connection:
     )
 
 
-def _progress_reader(turn: Turn) -> Consumer:
+def _progress_reader(context: WriterContext) -> Consumer:
     """This thread's way to read the turn's group; it takes no part in the group."""
-    kept: dict[str, Consumer] = _kept.__dict__
-    if turn.group not in kept:
-        conf = {"group.id": turn.group, "isolation.level": "read_committed", "enable.auto.commit": "false"}
-        kept[turn.group] = Consumer(turn.kafka_client | conf)
-    return kept[turn.group]
+    kept: dict[str, Consumer] = _thread_cache.__dict__
+    if context.group not in kept:
+        conf = {"group.id": context.group, "isolation.level": "read_committed", "enable.auto.commit": "false"}
+        kept[context.group] = Consumer(context.kafka_client | conf)
+    return kept[context.group]
 
 
 class HangingTransaction(Exception):
@@ -101,13 +101,13 @@ class TransactionalProducer:
     `progress` is a partition's offset in the turn's consumer group, committed in the same transaction as the messages.
     """
 
-    def __init__(self, turn: Turn, name: str):
-        self._turn = turn
-        self._transactional_id = f"promo-{turn.ledger_id}-{name}"
+    def __init__(self, context: WriterContext, name: str):
+        self._context = context
+        self._transactional_id = f"promo-{context.ledger_id}-{name}"
         self._topics: set[str] = set()
-        self._progress_reader = _progress_reader(turn)
+        self._progress_reader = _progress_reader(context)
         self._producer = Producer(
-            turn.kafka_client
+            context.kafka_client
             | {
                 "transactional.id": self._transactional_id,
                 "transaction.timeout.ms": str(TRANSACTION_TIMEOUT_MS),
@@ -122,18 +122,18 @@ class TransactionalProducer:
         # librdkafka looks for the coordinator through a connected broker, and sleeps 500 ms where it has none yet. The first
         # answer is the bootstrap address's, the second comes over a connection that stays: 20 ms instead.
         for _ in range(2):
-            self._producer.list_topics(turn.topic_in, KAFKA_TIMEOUT_S)
-        with self._refusals_told(turn.topic_in):
+            self._producer.list_topics(context.topic_in, KAFKA_TIMEOUT_S)
+        with self._authorization_errors(context.topic_in):
             self._producer.init_transactions(KAFKA_TIMEOUT_S)
 
     @retry(
-        retry=retry_if_exception(lambda error: isinstance(error, KafkaException) and is_passing(error.args[0])),
+        retry=retry_if_exception(lambda error: isinstance(error, KafkaException) and is_transient(error.args[0])),
         wait=wait_fixed(0.1),
         stop=stop_after_delay(KAFKA_TIMEOUT_S),
         reraise=True,
     )
     def _stable_progress(self, topic: str, partition: int) -> TopicPartition:
-        with self._refusals_told(topic):
+        with self._authorization_errors(topic):
             return committed(self._progress_reader, [TopicPartition(topic, partition)])[0]
 
     def progress(self, topic: str, partition: int) -> TopicPartition:
@@ -146,14 +146,14 @@ class TransactionalProducer:
         except KafkaException as error:
             if error.args[0].code() == KafkaError._TIMED_OUT and self._answers_without_waiting(topic, partition):
                 raise HangingTransaction(
-                    f"Kafka at {self._turn.kafka_client['bootstrap.servers']} does not end the transaction of {self._transactional_id} "
-                    f"that wrote offsets of {topic}-{partition} in group {self._turn.group}: docs/operations.md, hanging transactions"
+                    f"Kafka at {self._context.kafka_client['bootstrap.servers']} does not end the transaction of {self._transactional_id} "
+                    f"that wrote offsets of {topic}-{partition} in group {self._context.group}: docs/operations.md, hanging transactions"
                 ) from None
             raise
 
     def _answers_without_waiting(self, topic: str, partition: int) -> bool:
         """Whether the group's offsets can be read by who does not wait for open transactions."""
-        reader = Consumer(self._turn.kafka_client | {"group.id": self._turn.group, "isolation.level": "read_uncommitted"})
+        reader = Consumer(self._context.kafka_client | {"group.id": self._context.group, "isolation.level": "read_uncommitted"})
         try:
             committed(reader, [TopicPartition(topic, partition)])
             return True
@@ -165,7 +165,7 @@ class TransactionalProducer:
     @contextlib.contextmanager
     def transaction(self, progress: TopicPartition) -> Iterator[None]:
         """Publish what is produced in it together with `progress`, all or nothing."""
-        with self._refusals_told(progress.topic):
+        with self._authorization_errors(progress.topic):
             self._producer.begin_transaction()
             try:
                 yield
@@ -181,20 +181,20 @@ class TransactionalProducer:
         self._producer.commit_transaction(KAFKA_TIMEOUT_S)
 
     @contextlib.contextmanager
-    def _refusals_told(self, topic_of_progress: str) -> Iterator[None]:
+    def _authorization_errors(self, topic_of_progress: str) -> Iterator[None]:
         try:
             yield
         except KafkaException as error:
             rights = [f"READ on topic {topic_of_progress}", *(f"WRITE on topic {topic}" for topic in sorted(self._topics))]
-            line = kafka_refusal(
+            line = explain_kafka_error(
                 error.args[0],
-                self._turn.kafka_client,
+                self._context.kafka_client,
                 topics=" or ".join(rights),
-                group=self._turn.group,
+                group=self._context.group,
                 transactional_id=self._transactional_id,
             )
             if line:
-                raise Refused(line) from None
+                raise AuthorizationError(line) from None
             raise
 
     def produce(self, topic: str, key: bytes | None, value: bytes | None, headers: dict[str, str | bytes | None]) -> None:
@@ -207,19 +207,19 @@ class TransactionalProducer:
                 self._producer.poll(0.1)
 
 
-def rehearse(turn: Turn) -> None:
+def check_kafka_permissions(context: WriterContext) -> None:
     """Do once what executors' producers will do: a right that is missing is told now, not when the first campaign comes.
 
     Done as the writer of this partition's progress: a transaction that it left open would keep the progress from being read.
     """
     try:
-        TransactionalProducer(turn, dead_letters_writer(0)).progress(turn.topic_in, 0)
+        TransactionalProducer(context, dead_letters_producer_name(0)).progress(context.topic_in, 0)
     finally:
-        if reader := _kept.__dict__.pop(turn.group, None):
+        if reader := _thread_cache.__dict__.pop(context.group, None):
             reader.close()
 
 
-def dead_letters_writer(partition: int) -> str:
+def dead_letters_producer_name(partition: int) -> str:
     """Name of the producer of the dead letters that come from this partition of the input topic."""
     return f"dead-letters-{partition}"
 
@@ -239,6 +239,6 @@ def committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[Topi
     return found
 
 
-def is_passing(error: KafkaError) -> bool:
+def is_transient(error: KafkaError) -> bool:
     of_coordinator = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
     return error.retriable() or error.code() in (*of_coordinator, KafkaError._TIMED_OUT)

@@ -13,7 +13,7 @@ import psycopg
 from dagster import DagsterRunStatus as Status
 from PIL import Image, ImageChops
 
-from promo_assets.stream.turn import read_heartbeat
+from promo_assets.stream.lease import read_heartbeat
 from promo_assets_tests.browser.conftest import Ui, last_day
 from promo_assets_tests.dagster_dev import DagsterDev, page_of
 from promo_assets_tests.expectation import campaign
@@ -178,7 +178,7 @@ def touches(box: dict, side: float, x: float, y: float) -> bool:
 
 def test_the_sensor_s_page_shows_its_ticks_and_the_running_stream(ui: Ui, dagster: DagsterDev) -> None:
     run_id = dagster.runs()[0].run_id
-    with ui.open("/locations/promo_assets/sensors/promo_stream_keeper") as page:
+    with ui.open("/locations/promo_assets/sensors/promo_stream_sensor") as page:
         page.get_by_text("promo_stream", exact=True).first.wait_for()
         page.get_by_text("0 runs requested").nth(1).wait_for()
         ui.picture(page, "sensor")
@@ -214,7 +214,7 @@ def test_a_failed_check_is_red_and_the_marts_are_not_made(ui: Ui, dagster: Dagst
 def test_terminating_the_run_by_clicks_stops_the_stream(ui: Ui, dagster: DagsterDev, world: World) -> None:
     run_id = dagster.runs()[0].run_id
     process = psutil.Process(dagster.pid(run_id))
-    with ui.open("/locations/promo_assets/sensors/promo_stream_keeper") as page:  # else it starts the next one
+    with ui.open("/locations/promo_assets/sensors/promo_stream_sensor") as page:  # else it starts the next one
         page.get_by_role("switch").or_(page.locator("input[type=checkbox]")).first.dispatch_event("click")
         page.wait_for_function("() => !document.querySelector('input[type=checkbox]').checked")
         page.goto(page.url.split("/locations")[0] + f"/runs/{run_id}")

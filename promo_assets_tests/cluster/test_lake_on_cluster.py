@@ -52,7 +52,7 @@ def test_a_day_on_a_standalone_cluster_is_as_on_local_folders(spark: SparkSessio
     assert lake.local.run("daily_lake", DAYS[1]).success
     succeed(lake.launch("daily_lake", "--partition", str(DAYS[1])))
     assert lake.differences() == []
-    assert not lake.files.exists(f"{lake.root}/user/somebody/staging")
+    assert not lake.files.exists(f"{lake.root}/user/somebody/scratch")
 
 
 @pytest.mark.whole

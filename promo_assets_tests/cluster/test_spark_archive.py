@@ -21,7 +21,7 @@ def test_a_python_without_our_environment_runs_from_it(archive: Path, tmp_path: 
         packed.extractall(tmp_path, filter="data")
     path = [str(tmp_path), *map(str, (SPARK_HOME / "python" / "lib").glob("*.zip"))]
     imports = (
-        "import promo_assets.stream.delivery, promo_assets.stream.intake, pyarrow, pandas; print(promo_assets.__file__, pandas.__file__)"
+        "import promo_assets.stream.delivery, promo_assets.stream.ingest, pyarrow, pandas; print(promo_assets.__file__, pandas.__file__)"
     )
     command = [bare_python, "-I", "-c", f"import sys; sys.path[:0] = {path!r}; {imports}"]
     told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout

@@ -17,7 +17,7 @@ EXECUTOR_POINTS = [
     "registered",
     "before the Kafka commit of dead letters",
     "after the Kafka commit of dead letters",
-    "lane noted",
+    "shard noted",
     "in the Postgres write",
     "after the Postgres commit",
     "while producing",
@@ -38,7 +38,7 @@ def test_executors_killed_at_every_point_of_a_delivery_of_100_000_pairs(on_stand
 
 @pytest.mark.whole
 def test_the_number_of_lanes_follows_the_executors_and_a_unit_keeps_its_own(on_standalone: World) -> None:
-    """Two cores first, and the driver is killed with a unit half delivered; then four, of which three lanes can be used."""
+    """Two cores first, and the driver is killed with a dispatch half delivered; then four, of which three shards can be used."""
     world = on_standalone
     world.favour(FOLLOWERS)
     before, after = ([campaign("r", f"{when}-{number}", NOW - 100, NOW + 86_400) for number in range(5)] for when in ("before", "after"))
@@ -49,11 +49,11 @@ def test_the_number_of_lanes_follows_the_executors_and_a_unit_keeps_its_own(on_s
         stream.wait_until_killed()
     finally:
         stream.end()
-    assert world.execute("SELECT lanes, finished_at FROM promo_ledger.units") == [(2, None)]
+    assert world.execute("SELECT shards, finished_at FROM promo_ledger.dispatches") == [(2, None)]
     configure_spark(world, **cores(4))
     world.send(*after)
     run(world)
-    assert world.execute("SELECT lanes FROM promo_ledger.units ORDER BY opened_at") == [(2,), (3,)]
+    assert world.execute("SELECT shards FROM promo_ledger.dispatches ORDER BY opened_at") == [(2,), (3,)]
     assert problems(world, before + after, [FOLLOWERS]) == []
 
 
@@ -123,9 +123,9 @@ def load(world: World) -> tuple[list[dict], set[tuple[str, str]]]:
 
 
 def stored_chunks(world: World) -> tuple[int, int]:
-    """Of the frozen unit: chunks in Postgres, and all."""
+    """Of the frozen dispatch: chunks in Postgres, and all."""
     chunks = """SELECT count(*) FILTER (WHERE stored), count(*)
-        FROM promo_ledger.audience JOIN promo_ledger.units USING (unit_id) WHERE frozen_at IS NOT NULL"""
+        FROM promo_ledger.audience JOIN promo_ledger.dispatches USING (dispatch_id) WHERE frozen_at IS NOT NULL"""
     return world.execute(chunks)[0]
 
 

@@ -1,4 +1,4 @@
-"""The stream under a real `dagster dev`: the keeper starts it, follows it up however it ends, and each campaign arrives once."""
+"""The stream under a real `dagster dev`: the sensor starts it, follows it up however it ends, and each campaign arrives once."""
 
 import time
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ import psycopg
 import pytest
 from dagster import DagsterRunStatus as Status
 
-from promo_assets.stream.turn import read_heartbeat
+from promo_assets.stream.lease import read_heartbeat
 from promo_assets_tests.dagster_dev import DagsterDev, dagster_dev, page_of
 from promo_assets_tests.expectation import campaign, problems
 from promo_assets_tests.faults.stream_process import wait_for
 from promo_assets_tests.world import World
 
-ENDED_BY_KEEPER = "The keeper found this run dead"
+ENDED_BY_SENSOR = "The sensor found this run dead"
 NOW = int(time.time())
 ARRIVAL_S = 180  # a session and its first micro-batch take 10 s on a quiet machine, and much longer on a busy one
 TEXTS = {"state", "last_error", "waiting_campaigns", "latest_rejections"}
@@ -62,25 +62,25 @@ def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(world: W
         return living[0] if living and heartbeat.locked and heartbeat.holder == f"dagster run {living[0]}" else None
 
     send()
-    wait_for(arrived, "the first campaign, by a run that the keeper started", ARRIVAL_S)
+    wait_for(arrived, "the first campaign, by a run that the sensor started", ARRIVAL_S)
     first = streams()
     assert first
     clock("to the first campaign's arrival")
     assert len(dagster.runs()) == 1
 
     def plots() -> dict | None:
-        found = figures(dagster, first, "notifications", len(FAVOURITES))
+        found = metrics(dagster, first, "notifications", len(FAVOURITES))
         return found if found and "lag_messages" in found else None
 
-    plotted = wait_for(plots, "figures of the output topic, and how far it is behind", 15)
-    counted = ("campaigns", "notifications", "rejected", "expired", "waiting", "lag_messages", "lag_seconds")
-    assert {name: plotted[name] for name in counted} == {
+    plotted = wait_for(plots, "metrics of the output topic, and how far it is behind", 15)
+    count_of = ("campaigns", "notifications", "rejected", "expired", "waiting", "lag_messages", "lag_seconds")
+    assert {name: plotted[name] for name in count_of} == {
         "campaigns": 1, "notifications": 3_000, "rejected": 0, "expired": 0, "waiting": 0, "lag_messages": 0, "lag_seconds": 0,
     }  # fmt: skip
     moved = ("batches", "rows_per_second", "batch_seconds", "last_batch_latency_seconds", "notifications_per_minute")
     assert all(plotted[name] > 0 for name in moved)
     assert (page_of(dagster)["state"], page_of(dagster)["last_error"]) == ("running", "none")
-    clock("to its figures")
+    clock("to its metrics")
 
     waits = campaign("restaurant", "waits | for *it*", NOW + 80_000, NOW + 86_400)
     world.send(waits, b"broken")
@@ -124,7 +124,7 @@ def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(world: W
     send()
     dagster.start()
     wait_for(lambda: dagster.status(third) == Status.FAILURE, "the dead run as failed", ARRIVAL_S)
-    assert ENDED_BY_KEEPER in dagster.said(third, ENDED_BY_KEEPER)[0]
+    assert ENDED_BY_SENSOR in dagster.said(third, ENDED_BY_SENSOR)[0]
     clock("from the kill of everything to the report of the dead run")
     wait_for(arrived, "the campaign after the kill of everything", ARRIVAL_S)
     fourth = streams()
@@ -140,7 +140,7 @@ def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(world: W
     assert problems(world, sent, [FAVOURITES]) == []
 
 
-def figures(dagster: DagsterDev, run_id: str, name: str, value: float) -> dict[str, float] | None:
+def metrics(dagster: DagsterDev, run_id: str, name: str, value: float) -> dict[str, float] | None:
     """The numeric metadata of the run's last materialization of the output topic with this value; of the feedback table alike."""
     found = []
     for asset in ("promo_notifications", "subscribers_feedback"):

@@ -152,7 +152,7 @@ def test_control_without_the_ledgers_marks_the_same_comparison_finds_doubles(wor
         stream.wait_until_killed()
     finally:
         stream.end()
-    assert world.execute("UPDATE promo_ledger.audience SET stored = false WHERE stored RETURNING lane"), (
+    assert world.execute("UPDATE promo_ledger.audience SET stored = false WHERE stored RETURNING shard"), (
         "something was stored when it was killed"
     )
     finish(world, env={"PYTHONPATH": StreamProcess.HOOKS, "KILL_MARK": str(world.home / "none"), "BREAK": "published"})

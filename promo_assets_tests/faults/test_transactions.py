@@ -7,7 +7,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from tenacity import stop_after_delay
 
 from promo_assets.local import services as local_services
-from promo_assets.stream.writer import HangingTransaction, TransactionalProducer, Turn
+from promo_assets.stream.writer import HangingTransaction, TransactionalProducer, WriterContext
 from promo_assets_tests.faults.stream_process import wait_for
 from promo_assets_tests.faults.test_restarts import kill_listener
 from promo_assets_tests.world import World
@@ -16,9 +16,9 @@ WRITERS = 24
 KILLS = 6
 
 
-def _turn(world: World) -> Turn:
+def _context(world: World) -> WriterContext:
     settings = world.settings
-    return Turn("ledger", 1, "query", world.topic_in, "topic id", world.topic_dead_letters, "", settings.kafka_client())
+    return WriterContext("ledger", 1, "query", world.topic_in, "topic id", world.topic_dead_letters, "", settings.kafka_client())
 
 
 class _Abort(Exception):
@@ -28,19 +28,19 @@ class _Abort(Exception):
 class _Writer(threading.Thread):
     """Commits transactions one after the other, as a task that publishes dead letters does; a new producer for each."""
 
-    def __init__(self, turn: Turn, number: int, stop: threading.Event):
+    def __init__(self, context: WriterContext, number: int, stop: threading.Event):
         super().__init__(daemon=True)
-        self.turn, self.number, self.stop = turn, number, stop
+        self.context, self.number, self.stop = context, number, stop
         self.committed = 0
         self.failure: Exception | None = None
 
     def run(self) -> None:
         while not self.stop.is_set():
             try:
-                producer = TransactionalProducer(self.turn, f"writer-{self.number}")
-                known = producer.progress(self.turn.topic_in, self.number % 3)
-                with producer.transaction(TopicPartition(self.turn.topic_in, self.number % 3, max(known.offset, 0) + 1)):
-                    producer.produce(self.turn.topic_dead_letters, None, b"letter", {})
+                producer = TransactionalProducer(self.context, f"writer-{self.number}")
+                known = producer.progress(self.context.topic_in, self.number % 3)
+                with producer.transaction(TopicPartition(self.context.topic_in, self.number % 3, max(known.offset, 0) + 1)):
+                    producer.produce(self.context.topic_dead_letters, None, b"letter", {})
                 self.committed += 1
             except KafkaException:
                 continue  # the broker is away
@@ -54,7 +54,7 @@ class _Writer(threading.Thread):
 def test_a_broker_that_dies_while_transactions_end_ends_them_after_its_restart(world: World, services) -> None:
     """Kafka 4.3.0 to 4.4.0 fail this within a few kills (KAFKA-20734)."""
     stop = threading.Event()
-    writers = [_Writer(_turn(world), number, stop) for number in range(WRITERS)]
+    writers = [_Writer(_context(world), number, stop) for number in range(WRITERS)]
     for writer in writers:
         writer.start()
     try:
@@ -79,13 +79,13 @@ def test_a_broker_that_dies_while_transactions_end_ends_them_after_its_restart(w
 def test_an_offset_that_another_transaction_holds_for_good_is_named_instead_of_a_time_out(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turn = _turn(world)
+    context = _context(world)
     monkeypatch.setattr(TransactionalProducer._stable_progress.retry, "stop", stop_after_delay(0.1))
-    progress = TopicPartition(turn.topic_in, 0, 7)
-    holder = TransactionalProducer(turn, "holder")
+    progress = TopicPartition(context.topic_in, 0, 7)
+    holder = TransactionalProducer(context, "holder")
     with pytest.raises(_Abort), holder.transaction(progress):
         holder._producer.send_offsets_to_transaction([progress], holder._progress_reader.consumer_group_metadata(), 30)
-        with pytest.raises(HangingTransaction, match=rf"promo-ledger-waiting.*{turn.topic_in}-0 in group promo-ledger"):
-            TransactionalProducer(turn, "waiting").progress(turn.topic_in, 0)
+        with pytest.raises(HangingTransaction, match=rf"promo-ledger-waiting.*{context.topic_in}-0 in group promo-ledger"):
+            TransactionalProducer(context, "waiting").progress(context.topic_in, 0)
         raise _Abort
-    assert TransactionalProducer(turn, "waiting").progress(turn.topic_in, 0).offset < 0
+    assert TransactionalProducer(context, "waiting").progress(context.topic_in, 0).offset < 0

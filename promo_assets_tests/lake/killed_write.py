@@ -29,8 +29,8 @@ def dying_after(rename: Callable[..., None], when: Callable[[str], bool]) -> Cal
     return rename_and_die
 
 
-def die_when_spark_writes(staging: Path) -> None:
-    while not any(staging.rglob("_temporary/**/*.parquet")):
+def die_when_spark_writes(scratch: Path) -> None:
+    while not any(scratch.rglob("_temporary/**/*.parquet")):
         time.sleep(0.001)
     die()
 
@@ -43,7 +43,7 @@ def main(root: str, day: str, point: str) -> None:
     elif point == "when the old day is away":
         Files._rename = dying_after(Files._rename, lambda new_name: "/old-" in new_name)
     else:
-        threading.Thread(target=die_when_spark_writes, args=(Path(root) / "user/somebody/staging",), daemon=True).start()
+        threading.Thread(target=die_when_spark_writes, args=(Path(root) / "user/somebody/scratch",), daemon=True).start()
     steps.stage(lake, [date.fromisoformat(day)])
 
 

@@ -46,10 +46,10 @@ def made(request: pytest.FixtureRequest, spark: SparkSession, tmp_path_factory: 
     cities = parse_cities(SHIPPED.read_bytes())
     stg_events = split_by_type(lake.read(tables.RAW_EVENTS, lake.days(tables.RAW_EVENTS))).coalesce(2).persist()
     events = usable_events(stg_events, cities).persist()
-    remember = (history.visits, history.first_messages, history.correspondents, history.last_positions)
-    remembered = [of(events).coalesce(2).persist() for of in remember]
-    yield Made(events, rejected_events(stg_events), *remembered, cities, Oracle(raw, Path(SHIPPED)))
-    for frame in (stg_events, events, *remembered):
+    builders = (history.visits, history.first_messages, history.correspondents, history.last_positions)
+    built = [of(events).coalesce(2).persist() for of in builders]
+    yield Made(events, rejected_events(stg_events), *built, cities, Oracle(raw, Path(SHIPPED)))
+    for frame in (stg_events, events, *built):
         frame.unpersist()
 
 

@@ -117,7 +117,7 @@ def test_days_go_from_postgres_to_the_marts_and_late_feedback_brings_one_up_to_d
     assert {str(day) for day in DAYS} == {name.rpartition("date=")[2][:10] for name in lake.files()}
 
     world.execute("UPDATE subscribers_feedback SET feedback = 'no' WHERE client_id = 'ann'")  # of all days
-    before, of_day = lake.files(), "date=" + str(DAYS[0])
+    before, preview_day = lake.files(), "date=" + str(DAYS[0])
     assert lake.run(JOB, DAYS[0]).success
     campaigns, restaurants = seen(lake, DAYS[0])
     assert campaigns == [
@@ -130,10 +130,10 @@ def test_days_go_from_postgres_to_the_marts_and_late_feedback_brings_one_up_to_d
         ("r2", 1, 1, 1, [("no", 1)], 1.0, 20.0),
     ]
     after = lake.files()
-    assert {name: time for name, time in after.items() if of_day not in name} == {
-        name: time for name, time in before.items() if of_day not in name
+    assert {name: time for name, time in after.items() if preview_day not in name} == {
+        name: time for name, time in before.items() if preview_day not in name
     }
-    assert not {name for name in before if of_day in name} & after.keys(), "its own day is replaced whole"
+    assert not {name for name in before if preview_day in name} & after.keys(), "its own day is replaced whole"
 
     everything = {day: [lake.contents(table, day) for table in tables.CAMPAIGNS] for day in DAYS}
     world.execute("UPDATE subscribers_feedback SET feedback = NULL WHERE restaurant_id = 'r1' AND adv_campaign_id = 'c4'")

@@ -204,21 +204,21 @@ def test_the_depth_says_which_visits_count_and_not_which_home(spark: SparkSessio
         message(2, "2022-05-14 23:59:59.999999", SYDNEY),
         message(3, "2022-05-13 23:59:59.999999", SYDNEY),
     ]
-    of_days = visits(events_frame(spark, rows))
+    check_days = visits(events_frame(spark, rows))
     all_of_1 = (1, "Perth", "Sydney", 3, ["Sydney", "Adelaide", "Perth"], "2022-05-15 08:00:00")
     others = [
         (2, "Sydney", None, 1, ["Sydney"], "2022-05-15 09:59:59.999999"),
         (3, "Sydney", None, 1, ["Sydney"], "2022-05-14 09:59:59.999999"),
     ]
-    assert told(users(of_days, CITIES, AS_OF, 1)) == [(1, "Perth", "Sydney", 1, ["Perth"], "2022-05-15 08:00:00")]
-    assert told(users(of_days, CITIES, AS_OF, 2)) == [(1, "Perth", "Sydney", 2, ["Adelaide", "Perth"], "2022-05-15 08:00:00"), others[0]]
-    assert told(users(of_days, CITIES, AS_OF, 10_000)) == [all_of_1, *others]
+    assert told(users(check_days, CITIES, AS_OF, 1)) == [(1, "Perth", "Sydney", 1, ["Perth"], "2022-05-15 08:00:00")]
+    assert told(users(check_days, CITIES, AS_OF, 2)) == [(1, "Perth", "Sydney", 2, ["Adelaide", "Perth"], "2022-05-15 08:00:00"), others[0]]
+    assert told(users(check_days, CITIES, AS_OF, 10_000)) == [all_of_1, *others]
 
 
 @pytest.mark.parametrize("depth", [400_000, 10**6], ids=["from the year 927", "from before the calendar"])
 def test_a_window_may_be_as_deep_as_one_likes(spark: SparkSession, depth: int):
-    of_days = visits(events_frame(spark, [message(1, "2001-02-03 10:00:00", PERTH)]))
-    assert told(users(of_days, CITIES, AS_OF, depth)) == [(1, "Perth", "Perth", 1, ["Perth"], "2001-02-03 18:00:00")]
+    check_days = visits(events_frame(spark, [message(1, "2001-02-03 10:00:00", PERTH)]))
+    assert told(users(check_days, CITIES, AS_OF, depth)) == [(1, "Perth", "Perth", 1, ["Perth"], "2001-02-03 18:00:00")]
 
 
 # zone, event time, wall clock

@@ -25,7 +25,7 @@ def test_initial_load_daily_run_and_rerun_are_as_on_local_folders(spark: SparkSe
     assert far.all_contents(DAYS[:2]) == expected
     assert far.run("daily_lake", DAYS[1]).success
     assert far.all_contents(DAYS[:2]) == expected
-    assert not hadoop.exists(f"{hdfs.uri}/lake/user/somebody/staging")
+    assert not hadoop.exists(f"{hdfs.uri}/lake/user/somebody/scratch")
 
 
 def test_two_writers_of_a_day_never_mix_on_hdfs(spark: SparkSession, hdfs: Hdfs) -> None:

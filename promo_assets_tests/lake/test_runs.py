@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from promo_assets.definitions import build_definitions
 from promo_assets.lake import dds, steps, tables
 from promo_assets.lake.files import LakeError
-from promo_assets.lake.loaded import MADE
+from promo_assets.lake.load_markers import MADE
 from promo_assets.lake.storage import Lake
 from promo_assets.lake.tables import Table
 from promo_assets.settings import Settings

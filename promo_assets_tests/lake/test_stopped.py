@@ -11,7 +11,7 @@ import psutil
 from pyspark.sql import SparkSession
 
 from promo_assets.lake import tables
-from promo_assets.lake.loaded import MADE
+from promo_assets.lake.load_markers import MADE
 from promo_assets.lake.partitions import days_between
 from promo_assets.local.lake_sample import Sample, write_day
 from promo_assets_tests.faults.stream_process import wait_for
@@ -32,7 +32,7 @@ def test_a_load_that_was_killed_goes_on_after_the_last_chunk_that_it_finished(sp
     assert world.run("initial_load").success
     assert {name: time for name, time in world.files().items() if str(DAYS[0]) in name} == finished
     assert all(world.lake.days(table) == DAYS[:3] for table in MADE)
-    assert not (world.root / "user/somebody/staging").exists()
+    assert not (world.root / "user/somebody/scratch").exists()
 
 
 def test_an_interrupted_load_ends_at_once_and_leaves_nothing_half_done(tmp_path: Path) -> None:
@@ -50,12 +50,12 @@ def test_an_interrupted_load_ends_at_once_and_leaves_nothing_half_done(tmp_path:
         load = subprocess.Popen(
             command, cwd=CHECKOUT, env=os.environ | places | no_env_file, stdout=log, stderr=log, start_new_session=True
         )
-    staging = tmp_path / "lake/user/somebody/staging"
-    wait_for(lambda: any(staging.rglob("_temporary/**/*.parquet")), "Spark writes a day")
+    scratch = tmp_path / "lake/user/somebody/scratch"
+    wait_for(lambda: any(scratch.rglob("_temporary/**/*.parquet")), "Spark writes a day")
     children = psutil.Process(load.pid).children(recursive=True)
     os.killpg(load.pid, signal.SIGINT)
     assert load.wait(30) != 0
     _, alive = psutil.wait_procs(children, 10)
     assert not alive
-    assert not staging.exists()
+    assert not scratch.exists()
     assert not (tmp_path / "lake/user/somebody/data/events").exists(), "no day was finished"

@@ -57,7 +57,7 @@ def test_only_the_named_days_are_replaced_and_an_empty_result_replaces_too(spark
     assert written[DAY].rows == 0
     assert users_of(lake, DAY) == []
     assert users_of(lake, NEXT) == [3]
-    assert not (tmp_path / "user/somebody/staging").exists()
+    assert not (tmp_path / "user/somebody/scratch").exists()
     assert pq.read_schema(next((tmp_path / f"user/somebody/data/dds/first_messages/date={DAY}").glob("*.parquet"))).names == [
         "user_id",
         "city_id",
@@ -112,12 +112,12 @@ def test_a_killed_write_leaves_the_old_day_or_none_and_the_next_one_cleans_up(
     if lake.has(STG_EVENTS, DAY):
         assert lake.read(STG_EVENTS, [DAY]).toArrow().to_pylist() == old
         assert point != "when the old day is away"
-    assert (tmp_path / "user/somebody/staging").exists(), "something is left over"
+    assert (tmp_path / "user/somebody/scratch").exists(), "something is left over"
     done, failed = steps.stage(lake, [DAY])
     assert not failed
     assert done[DAY].rows == 40
     assert lake.read(STG_EVENTS, [DAY]).count() == 40
-    assert not (tmp_path / "user/somebody/staging").exists()
+    assert not (tmp_path / "user/somebody/scratch").exists()
 
 
 def break_tail(file: Path) -> None:
@@ -193,7 +193,7 @@ def test_missing_days_of_history_count_as_empty_with_a_warning(spark: SparkSessi
     lake.replace_days(first_messages(spark, (1, DAY)), FIRST_MESSAGES, [DAY])
     frame = lake.read_between(FIRST_MESSAGES, DAY - timedelta(days=1), NEXT)
     assert frame.count() == 1
-    assert warnings == [f"dds/first_messages has no {DAY - timedelta(days=1)}, {NEXT}: counted as empty"]
+    assert warnings == [f"dds/first_messages has no {DAY - timedelta(days=1)}, {NEXT}: count_of as empty"]
     with pytest.raises(LakeError, match=f"has no {NEXT}: materialize it first"):
         lake.read(FIRST_MESSAGES, [DAY, NEXT])
 

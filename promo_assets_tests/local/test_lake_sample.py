@@ -16,7 +16,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from promo_assets import cli
 from promo_assets.commands import lake, raw_days
-from promo_assets.commands.talk import INTERRUPTED, UserError
+from promo_assets.commands.console import INTERRUPTED, UserError
 from promo_assets.lake.tables import RAW_EVENTS
 from promo_assets.local.lake_people import make_people
 from promo_assets.local.lake_sample import Sample, sample_batches, sample_day
@@ -308,7 +308,7 @@ def test_whatever_ends_it_no_day_is_half_there(number: signal.Signals, status: i
 
 def test_two_at_once_do_not_take_away_each_others_work(tmp_path: Path):
     days = raw_days._LocalDays(tmp_path)
-    with days.staging() as first, days.staging() as second:
+    with days.scratch() as first, days.scratch() as second:
         assert first.exists() and second.exists()
     assert not first.exists() and not second.exists()
 

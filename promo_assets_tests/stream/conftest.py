@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 
 from promo_assets.settings import Settings
 from promo_assets.spark import prepare_environment, spark_conf
-from promo_assets.stream.host import Hosted, run_stream
+from promo_assets.stream.run import StreamRun, run_stream
 from promo_assets_tests.world import World, world
 
 __all__ = ["world"]
@@ -30,9 +30,9 @@ def spark(services) -> Iterator[SparkSession]:
 def catch_up(spark: SparkSession):
     """Runs the stream in a world until it has caught up, as `stream run --until-caught-up` does."""
 
-    def run(world: World) -> Hosted:
-        host = Hosted(world.settings, lambda: spark, "test", until_caught_up=True)
-        run_stream(host)
-        return host
+    def run(world: World) -> StreamRun:
+        stream_run = StreamRun(world.settings, lambda: spark, "test", until_caught_up=True)
+        run_stream(stream_run)
+        return stream_run
 
     return run

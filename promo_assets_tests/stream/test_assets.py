@@ -5,7 +5,7 @@ import pytest
 
 from promo_assets.definitions import build_definitions
 from promo_assets.settings import Settings
-from promo_assets.stream import turn
+from promo_assets.stream import lease
 from promo_assets.stream.assets import STREAM_ASSETS, promo_stream, subscribers_restaurants
 from promo_assets_tests.world import World
 
@@ -97,15 +97,15 @@ def failure_of_run(world: World) -> str:
     with dg.DagsterInstance.ephemeral() as instance:
         result = promo_stream.execute_in_process(resources=resources, instance=instance, raise_on_error=False)
     assert not result.success
-    failure = result.failure_data_for_node("host_promo_stream")
+    failure = result.failure_data_for_node("run_promo_stream")
     assert failure is not None
     assert failure.user_failure_data is not None
     return failure.user_failure_data.description or ""
 
 
 def test_a_run_that_cannot_have_the_turn_says_who_has_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turn, "WAIT_S", 0.1)
-    with turn.take_turn(world.postgres_url, "the one that streams"):
+    monkeypatch.setattr(lease, "ACQUIRE_TIMEOUT_S", 0.1)
+    with lease.acquire_lease(world.postgres_url, "the one that streams"):
         said = failure_of_run(world)
     assert said.startswith("another promo stream is running (the one that streams since ")
 

@@ -21,10 +21,10 @@ def test_a_new_checkpoint_reads_everything_again_and_sends_only_what_is_new(worl
     catch_up(world)
     shutil.rmtree(world.home / "checkpoint")
     world.send(*due("c"), b"broken too")
-    figures = catch_up(world).figures
+    metrics = catch_up(world).metrics
     assert problems(world, due("a", "b", "c"), [FOLLOWERS]) == []
     assert sorted(letter.value() for letter in world.dead_letters()) == [b"broken", b"broken too"]
-    assert figures.repeated == 2
+    assert metrics.repeated == 2
 
 
 def test_a_checkpoint_put_back_to_an_earlier_state_counts_its_batches_again_over_other_messages(world: World, catch_up) -> None:

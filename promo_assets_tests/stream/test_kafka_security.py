@@ -124,8 +124,8 @@ def test_every_user_does_its_part_with_the_documented_rights(world: World, kafka
 def test_the_streams_user_cannot_end_what_commands_send_nor_move_their_groups(world: World, kafka: SecureKafka) -> None:
     conf = {"bootstrap.servers": kafka.address, **kafka.login("promo_stream")}
     ((own,),) = world.execute("SELECT 'promo-' || ledger_id FROM promo_ledger.stream")
-    others = ("promo-assets-1", "promo-assets-replay-1", f"promo-{uuid.uuid4()}-lane-0")
-    for name, allowed in ((f"{own}-lane-0", True), *((other, False) for other in others)):
+    others = ("promo-assets-1", "promo-assets-replay-1", f"promo-{uuid.uuid4()}-shard-0")
+    for name, allowed in ((f"{own}-shard-0", True), *((other, False) for other in others)):
         producer = Producer(conf | {"transactional.id": name, "log_level": 0})
         with contextlib.nullcontext() if allowed else pytest.raises(KafkaException, match="TRANSACTIONAL_ID_AUTHORIZATION_FAILED"):
             producer.init_transactions(PROMPT_S)

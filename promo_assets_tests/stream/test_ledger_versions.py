@@ -9,9 +9,9 @@ from psycopg import sql
 
 from promo_assets.definitions import build_definitions
 from promo_assets.local.services import ServiceError, up
-from promo_assets.stream.host import Hosted, run_stream
+from promo_assets.stream.lease import StreamError
 from promo_assets.stream.ledger import LEDGER_VERSION, LedgerError, apply_ddl
-from promo_assets.stream.turn import StreamError
+from promo_assets.stream.run import StreamRun, run_stream
 from promo_assets_tests.world import World
 
 V1 = Path(__file__).with_name("ledger_v1.sql")
@@ -35,7 +35,7 @@ def shape(world: World) -> set[tuple]:
 
 def refused(world: World) -> str:
     with pytest.raises(StreamError) as problem:
-        run_stream(Hosted(world.settings, lambda: pytest.fail("the stream went as far as Spark"), "test"))
+        run_stream(StreamRun(world.settings, lambda: pytest.fail("the stream went as far as Spark"), "test"))
     return str(problem.value)
 
 
@@ -52,7 +52,7 @@ def test_an_upgraded_ledger_has_the_shape_of_a_new_one_and_upgrading_again_chang
 
 def test_a_newer_ledger_is_refused_in_one_line_and_not_touched(world: World, services) -> None:
     world.execute("UPDATE promo_ledger.stream SET version = 99; DROP INDEX promo_ledger.campaigns_due")
-    world.execute("CREATE OR REPLACE VIEW promo_ledger.open_unit_followers AS SELECT ''::text AS restaurant_id, ''::text AS client_id")
+    world.execute("CREATE OR REPLACE VIEW promo_ledger.open_dispatch_followers AS SELECT ''::text AS restaurant_id, ''::text AS client_id")
     before = shape(world)
     assert refused(world) == f"{NEWER}. Nothing was touched"
     with pytest.raises(LedgerError, match=NEWER):
@@ -75,7 +75,7 @@ def test_an_upgrade_does_not_wait_for_ever_for_those_who_hold_the_tables(world: 
 
 def keeper_says(world: World) -> str:
     definitions = build_definitions(world.settings)
-    sensor = definitions.resolve_sensor_def("promo_stream_keeper")
+    sensor = definitions.resolve_sensor_def("promo_stream_sensor")
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance=instance, definitions=definitions, resources={"settings": world.settings})
         said = sensor.evaluate_tick(context)

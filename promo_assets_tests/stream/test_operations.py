@@ -22,7 +22,7 @@ from psycopg import sql
 from promo_assets.local.jars import hdfs_classpath
 from promo_assets.local.java import java_home
 from promo_assets.settings import PROJECT_ROOT
-from promo_assets.stream.host import Hosted
+from promo_assets.stream.run import StreamRun
 from promo_assets_tests.daemons import QUICKLY
 from promo_assets_tests.deploy.compose import POSTGRES_PROGRAMS
 from promo_assets_tests.expectation import campaign, problems
@@ -35,7 +35,7 @@ PAGE = (PROJECT_ROOT / "docs" / "operations.md").read_text()
 NOW = int(time.time())
 LATER = NOW + 86_400
 FOLLOWERS = {(f"client-{number}", "r") for number in range(50)}
-LEDGER = ("batches", "units", "campaigns", "audience")
+LEDGER = ("batches", "dispatches", "campaigns", "audience")
 
 
 def do(world: World, heading: str, number: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -74,24 +74,26 @@ def back_to_version_1(world: World) -> None:
     world.execute("DROP SCHEMA newer CASCADE")
 
 
-def half_delivered_unit(world: World, value: dict) -> None:
-    """A unit whose audience is frozen in two lanes; one lane's rows are stored, none of its messages are published."""
-    unit, trigger = str(uuid4()), NOW - 10
+def half_delivered_dispatch(world: World, value: dict) -> None:
+    """A dispatch whose audience is frozen in two shards; one shard's rows are stored, none of its messages are published."""
+    dispatch, trigger = str(uuid4()), NOW - 10
     world.execute(
-        "INSERT INTO promo_ledger.units (unit_id, topic, lanes, frozen_at, campaigns, pairs) VALUES (%s, %s, 2, now(), 1, 50)",
-        (unit, world.topic_out),
+        "INSERT INTO promo_ledger.dispatches (dispatch_id, topic, shards, frozen_at, campaigns, pairs) VALUES (%s, %s, 2, now(), 1, 50)",
+        (dispatch, world.topic_out),
     )
     key = json.dumps(["r", value["adv_campaign_id"], value["datetime_created"]], separators=(",", ":"))
     world.execute(
         f"""INSERT INTO promo_ledger.campaigns ({", ".join(value)}, campaign_key, query_id, batch_id, source_at, source_partition,
-            source_offset, state, trigger_datetime_created, unit_id, unit_position)
-        SELECT {", ".join(["%s"] * 8)}, sha256(%s::bytea), query_id, batch_id, 1, 0, 0, 'taken', %s, %s, 1
+            source_offset, state, trigger_datetime_created, dispatch_id, dispatch_position)
+        SELECT {", ".join(["%s"] * 8)}, sha256(%s::bytea), query_id, batch_id, 1, 0, 0, 'dispatched', %s, %s, 1
         FROM promo_ledger.batches LIMIT 1""",
-        (*value.values(), key, trigger, unit),
+        (*value.values(), key, trigger, dispatch),
     )
-    for lane in range(2):
-        clients = [f"client-{number}" for number in range(25 * lane, 25 * lane + 25)]
-        world.execute("INSERT INTO promo_ledger.audience VALUES (%s, %s, 0, %s, %s)", (unit, lane, json.dumps([[1, clients]]), lane == 0))
+    for shard in range(2):
+        clients = [f"client-{number}" for number in range(25 * shard, 25 * shard + 25)]
+        world.execute(
+            "INSERT INTO promo_ledger.audience VALUES (%s, %s, 0, %s, %s)", (dispatch, shard, json.dumps([[1, clients]]), shard == 0)
+        )
     world.execute(
         f"""INSERT INTO subscribers_feedback ({", ".join(value)}, client_id, trigger_datetime_created)
         SELECT {", ".join(["%s"] * 8)}, 'client-' || number, %s FROM generate_series(0, 24) number""",
@@ -128,7 +130,7 @@ def test_an_older_ledger_is_upgraded_and_the_stream_goes_on_with_its_checkpoint_
     world.send(*due("before"), waiting, b"broken")
     catch_up(world)
     half = due("half-way")[0]
-    half_delivered_unit(world, half)
+    half_delivered_dispatch(world, half)
     back_to_version_1(world)
     start = int(time.time()) - 1  # its time comes while the release is changed
     world.execute("UPDATE promo_ledger.campaigns SET adv_campaign_datetime_start = %s WHERE state = 'waiting'", (start,))
@@ -212,7 +214,7 @@ def test_the_ledger_is_cleaned_and_waiting_campaigns_are_listed_and_cancelled(wo
     told = [json.loads(line) for line in done(world, "Clean the ledger").splitlines()]
     # the dry run is for 90 days, the other for 30
     assert [(each["table"], each["rows"]) for each in told] == [
-        ("campaigns", 0), ("batches", 0), ("units", 0), ("campaigns", 1), ("batches", 0), ("units", 0),
+        ("campaigns", 0), ("batches", 0), ("dispatches", 0), ("campaigns", 1), ("batches", 0), ("dispatches", 0),
     ]  # fmt: skip
     assert all(each["bytes_before"] > 0 for each in told)
     assert texts() == {"sent", "waits", "called off"}
@@ -227,14 +229,14 @@ def test_the_ledger_is_cleaned_and_waiting_campaigns_are_listed_and_cancelled(wo
         ended = do(world, "Waiting campaigns", 1, **names)
         assert (ended.returncode, ended.stdout) == (0, "")
         assert told_now in ended.stderr
-    for name, told_now in (("sent", "it was sent already"), ("over", "it was over before"), ("unknown", "no such campaign was taken in")):
+    for name, told_now in (("sent", "it was sent already"), ("over", "it was over before"), ("unknown", "no such campaign was ingested")):
         ended = do(world, "Waiting campaigns", 1, **names | {"CAMPAIGN_ID": name})
         assert (ended.returncode, told_now in ended.stderr) == (2, True)
     start = int(time.time()) - 1
     world.execute("UPDATE promo_ledger.campaigns SET adv_campaign_datetime_start = %s WHERE adv_campaign_datetime_start > %s", (start, NOW))
     world.send(goes)
-    figures = catch_up(world).figures
-    assert (figures.campaigns, figures.repeated, figures.waiting) == (1, 1, 0)
+    metrics = catch_up(world).metrics
+    assert (metrics.campaigns, metrics.repeated, metrics.waiting) == (1, 1, 0)
     assert problems(world, [*due("sent"), waits | {"adv_campaign_datetime_start": start}], [FOLLOWERS]) == []
 
 
@@ -256,24 +258,24 @@ def test_status_tells_who_runs_how_far_behind_and_what_waits(world: World, spark
 
     world.favour(FOLLOWERS)
     before = state()["stream"]
-    assert (before["running"], before["holder"], before["lag_messages"], before["figures"]) == (False, None, None, None)
+    assert (before["running"], before["holder"], before["lag_messages"], before["metrics"]) == (False, None, None, None)
     start = NOW + 3_600
     world.send(*due("a"), campaign("r", "waits", start, LATER), b"broken")
-    host = Hosted(world.settings, lambda: spark, "the one that streams")
-    host.start()
+    stream_run = StreamRun(world.settings, lambda: spark, "the one that streams")
+    stream_run.start()
     try:
         wait_for(lambda: state()["stream"]["lag_messages"] == 0, "no lag", 120)
         running = state()
     finally:
-        host.finish()
+        stream_run.finish()
     assert {name: part["answers"] for name, part in running.items() if name != "stream"} == {"kafka": True, "postgres": True}
     stream = running["stream"]
     assert (stream["running"], stream["holder"], stream["last_error"]) == (True, "the one that streams", None)
     assert (stream["waiting"], stream["next_start"], stream["lag_seconds"]) == (1, start, 0)
-    assert (stream["figures"]["notifications"], stream["figures"]["rejected"]) == (50, 1)
-    assert stream["figures"]["notifications_per_minute"] == 50
+    assert (stream["metrics"]["notifications"], stream["metrics"]["rejected"]) == (50, 1)
+    assert stream["metrics"]["notifications_per_minute"] == 50
     assert [(each["adv_campaign_id"], each["adv_campaign_datetime_start"]) for each in stream["waiting_campaigns"]] == [("waits", start)]
-    assert [each["reason"].partition(":")[0] for each in stream["figures"]["latest_rejections"]] == ["the value is not JSON"]
+    assert [each["reason"].partition(":")[0] for each in stream["metrics"]["latest_rejections"]] == ["the value is not JSON"]
     assert stream["heartbeat_age_seconds"] < 10
     assert time.time() - 120 < stream["started_at"] <= stream["heartbeat_at"] <= time.time()
     world.send(*due("b", "c"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from promo_assets.stream.page import INLINE_LENGTH, _inline
+from promo_assets.stream.reporting import INLINE_LENGTH, _inline
 
 
 @pytest.mark.parametrize(

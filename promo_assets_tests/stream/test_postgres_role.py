@@ -13,8 +13,8 @@ from psycopg.errors import InsufficientPrivilege
 
 from promo_assets.stream.assets import subscribers_restaurants
 from promo_assets.stream.grants import rights
-from promo_assets.stream.host import Hosted, prepare_database
-from promo_assets.stream.turn import StreamError
+from promo_assets.stream.lease import StreamError
+from promo_assets.stream.run import StreamRun, prepare_database
 from promo_assets_tests.expectation import campaign, problems
 from promo_assets_tests.faults.stream_process import wait_for
 from promo_assets_tests.stream.test_identifiers import (
@@ -83,7 +83,7 @@ REFUSED = [
     "CREATE TABLE promo_ledger.mine (n int)",
     "CREATE SCHEMA mine",
     "CREATE ROLE another",
-    "CREATE OR REPLACE VIEW promo_ledger.open_unit_followers AS SELECT ''::text AS restaurant_id, ''::text AS client_id",
+    "CREATE OR REPLACE VIEW promo_ledger.open_dispatch_followers AS SELECT ''::text AS restaurant_id, ''::text AS client_id",
     "DROP TABLE promo_ledger.audience",
     "ALTER TABLE subscribers_feedback ADD COLUMN mine int",
     "TRUNCATE promo_ledger.audience",
@@ -135,18 +135,18 @@ def test_each_right_that_is_missing_is_named_before_the_stream_starts(world: Wor
 
 def test_a_right_taken_from_a_running_stream_ends_it_with_one_line(world: World, spark) -> None:
     world.favour(FOLLOWERS)
-    host = Hosted(world.settings, lambda: spark, "test")
-    host.start()
+    stream_run = StreamRun(world.settings, lambda: spark, "test")
+    stream_run.start()
     try:
-        wait_for(lambda: host.query is not None, "the stream to run")
+        wait_for(lambda: stream_run.query is not None, "the stream to run")
         as_owner(world, "REVOKE ALL ON subscribers_feedback FROM {role}")
         due = campaign("r", "a", NOW - 100, NOW + 86_400)
         world.send(due)
-        assert host.ended.wait(30), "a passing trouble is borne for 120 s, this one is none"
+        assert stream_run.ended.wait(30), "a passing trouble is borne for 120 s, this one is none"
     finally:
-        host.finish()
+        stream_run.finish()
     told = f"the stream failed: role {ROLE} was refused by Postgres: permission denied for table subscribers_feedback. "
-    assert str(host.error) == told + f"Run `promo-assets ledger apply --grant-to {ROLE}` as the owner"
+    assert str(stream_run.error) == told + f"Run `promo-assets ledger apply --grant-to {ROLE}` as the owner"
     assert world.rows() == world.messages() == []
 
 

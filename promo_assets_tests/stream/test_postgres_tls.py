@@ -14,7 +14,7 @@ from psycopg import sql
 from pyspark.errors import AnalysisException
 
 from promo_assets.stream.grants import grant_to
-from promo_assets.stream.sources import read_open_unit_followers
+from promo_assets.stream.sources import read_followers
 from promo_assets_tests.authority import Authority
 from promo_assets_tests.expectation import campaign, problems
 from promo_assets_tests.postgres_server import TlsPostgres
@@ -86,8 +86,8 @@ def test_sparks_reader_looks_at_the_certificate_too(world: World, postgres: TlsP
     wrong = f"sslmode=verify-full&sslrootcert={Authority(tmp_path, 'other').file}"
     url = world.extra_env["PROMO_POSTGRES_URL"]
     with_parameters(world, right)
-    assert read_open_unit_followers(spark, world.settings, 2).collect() == []
+    assert read_followers(spark, world.settings, 2).collect() == []
     world.extra_env["PROMO_POSTGRES_URL"] = url
     with pytest.raises(AnalysisException, match=r"FAILED_JDBC\.CONNECTION") as caught:
-        read_open_unit_followers(spark, with_parameters(world, wrong).settings, 2)
+        read_followers(spark, with_parameters(world, wrong).settings, 2)
     assert "PKIX path" in str(caught.value._origin.getCause().toString())  # pyright: ignore[reportOptionalMemberAccess]

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from pyspark.sql import SparkSession
 
-from promo_assets.stream.host import Hosted, run_stream
+from promo_assets.stream.lease import read_status
 from promo_assets.stream.reprocess import offsets_at
-from promo_assets.stream.turn import read_shown
+from promo_assets.stream.run import StreamRun, run_stream
 from promo_assets.stream.writer import connect
 from promo_assets_tests.expectation import campaign, problems
 from promo_assets_tests.world import World
@@ -22,19 +22,19 @@ def due(*names: str) -> list[dict]:
     return [campaign("r", name, NOW - 100, NOW + 86_400) for name in names]
 
 
-def read_again(world: World, spark: SparkSession, asked: dict[int, int]) -> Hosted:
-    host = Hosted(world.settings, lambda: spark, "test", until_caught_up=True, again_from=asked)
-    run_stream(host)
+def read_again(world: World, spark: SparkSession, asked: dict[int, int]) -> StreamRun:
+    stream_run = StreamRun(world.settings, lambda: spark, "test", until_caught_up=True, again_from=asked)
+    run_stream(stream_run)
     assert not list((world.home / "checkpoint").rglob("*reprocess*"))
-    return host
+    return stream_run
 
 
 def sinks(world: World) -> tuple[int, int, int]:
     return len(world.rows()), len(world.messages()), len(world.dead_letters())
 
 
-def figures(host: Hosted) -> tuple[int, int, int, int]:
-    sums = host.figures.sums
+def metrics(stream_run: StreamRun) -> tuple[int, int, int, int]:
+    sums = stream_run.metrics.sums
     return sums["campaigns"], sums["notifications"], sums["repeated"], sums["rejected"]
 
 
@@ -47,11 +47,11 @@ def test_from_an_offset_and_from_a_time_what_is_known_notifies_nobody(world: Wor
     catch_up(world)
     assert offsets_at(world.settings, between) == {0: 3, 1: 0, 2: 0}
     for asked, repeated, rejected in (({0: 0, 1: 0, 2: 0}, 3, 2), ({0: 2, 1: 2, 2: 0}, 0, 1), (offsets_at(world.settings, between), 1, 1)):
-        assert figures(read_again(world, spark, asked)) == (0, 0, repeated, rejected)
+        assert metrics(read_again(world, spark, asked)) == (0, 0, repeated, rejected)
     assert problems(world, due("a", "b", "c"), [FOLLOWERS]) == []
     assert sinks(world) == (150, 150, 2)
     world.send(*due("d"))
-    assert figures(catch_up(world)) == (1, 50, 0, 0)  # the stream's own checkpoint stayed where it was
+    assert metrics(catch_up(world)) == (1, 50, 0, 0)  # the stream's own checkpoint stayed where it was
 
 
 def test_what_the_stream_has_not_read_is_not_jumped_over(world: World, spark, catch_up) -> None:
@@ -60,8 +60,8 @@ def test_what_the_stream_has_not_read_is_not_jumped_over(world: World, spark, ca
     world.send(*due("a"), partition=0)
     catch_up(world)
     world.send(b"broken in the gap", *due("in the gap"), *due("b"), b"broken", partition=0)
-    assert figures(read_again(world, spark, {0: 3, 1: 0, 2: 0})) == (2, 100, 0, 2)
-    assert figures(catch_up(world)) == (0, 0, 2, 2)
+    assert metrics(read_again(world, spark, {0: 3, 1: 0, 2: 0})) == (2, 100, 0, 2)
+    assert metrics(catch_up(world)) == (0, 0, 2, 2)
     assert problems(world, due("a", "in the gap", "b"), [FOLLOWERS]) == []
     assert sorted(letter.value() for letter in world.dead_letters()) == [b"broken", b"broken in the gap"]
 
@@ -71,13 +71,13 @@ def test_messages_that_a_ledger_never_took_in_are_notified_and_only_they(world: 
     world.favour(FOLLOWERS)
     world.send(*due("a", "b"), partition=0)
     catch_up(world)
-    world.execute("TRUNCATE promo_ledger.campaigns, promo_ledger.units, promo_ledger.audience, promo_ledger.batches;"
+    world.execute("TRUNCATE promo_ledger.campaigns, promo_ledger.dispatches, promo_ledger.audience, promo_ledger.batches;"
                   "TRUNCATE subscribers_feedback; UPDATE promo_ledger.heartbeat SET read_offsets = NULL")  # fmt: skip
     world.delete_topics(world.topic_out)
     world.create_topics(world.topic_out)
     world.send(*due("c"), partition=0)
-    assert figures(catch_up(world)) == (1, 50, 0, 0)
-    assert figures(read_again(world, spark, {0: 0, 1: 0, 2: 0})) == (2, 100, 1, 0)
+    assert metrics(catch_up(world)) == (1, 50, 0, 0)
+    assert metrics(read_again(world, spark, {0: 0, 1: 0, 2: 0})) == (2, 100, 1, 0)
     assert problems(world, due("a", "b", "c"), [FOLLOWERS]) == []
 
 
@@ -92,7 +92,7 @@ def test_after_an_older_backup_of_the_database_rows_are_made_up_and_kafka_gets_t
     world.execute("DELETE FROM subscribers_feedback WHERE adv_campaign_id = 'b'")
     world.execute("UPDATE promo_ledger.heartbeat SET read_offsets = %s", kept)
     ends = {0: 4, 1: 0, 2: 0}  # the restored ledger itself knows where it had read to
-    assert figures(read_again(world, spark, ends)) == (1, 50, 0, 1)
+    assert metrics(read_again(world, spark, ends)) == (1, 50, 0, 1)
     assert Counter(row["adv_campaign_id"] for row in world.rows()) == {"a": 50, "b": 50}
     assert sorted(letter.value() for letter in world.dead_letters()) == [b"broken", b"broken too"]
     ids = Counter((json.loads(each.value())["adv_campaign_id"], dict(each.headers() or [])["notification_id"]) for each in world.messages())
@@ -109,7 +109,7 @@ def test_a_checkpoint_that_a_crash_left_does_not_shorten_the_next_reading(world:
     for path in regular.rglob("*"):  # the regular one's, as one that had read to the end
         target = left / path.relative_to(regular)
         target.mkdir(parents=True, exist_ok=True) if path.is_dir() else target.write_bytes(path.read_bytes())
-    assert figures(read_again(world, spark, {0: 0, 1: 0, 2: 0})) == (0, 0, 2, 0)
+    assert metrics(read_again(world, spark, {0: 0, 1: 0, 2: 0})) == (0, 0, 2, 0)
 
 
 def test_a_runs_figures_and_read_offsets_can_be_seen_after_it(world: World, catch_up) -> None:
@@ -117,12 +117,12 @@ def test_a_runs_figures_and_read_offsets_can_be_seen_after_it(world: World, catc
     world.send(*due("a"), b"broken", partition=1)
     catch_up(world)
     with connect(world.postgres_url, "test") as connection:
-        shown = read_shown(connection)
-    assert shown.figures and shown.read_offsets
-    assert {name: shown.figures[name] for name in ("notifications", "rejected", "waiting")} == {
+        status = read_status(connection)
+    assert status.metrics and status.read_offsets
+    assert {name: status.metrics[name] for name in ("notifications", "rejected", "waiting")} == {
         "notifications": 50, "rejected": 1, "waiting": 0,
     }  # fmt: skip
-    assert shown.read_offsets["offsets"] == {"0": 0, "1": 2, "2": 0}
+    assert status.read_offsets["offsets"] == {"0": 0, "1": 2, "2": 0}
     catch_up(world)  # a run that reads nothing forgets nothing
     with connect(world.postgres_url, "test") as connection:
-        assert read_shown(connection).read_offsets == shown.read_offsets
+        assert read_status(connection).read_offsets == status.read_offsets

@@ -12,8 +12,8 @@ import pytest
 
 from promo_assets.definitions import build_definitions
 from promo_assets.stream import retention
-from promo_assets.stream.host import Hosted
 from promo_assets.stream.retention import Cleaned, clean_ledger, count_cleanable
+from promo_assets.stream.run import StreamRun
 from promo_assets_tests.expectation import campaign, problems
 from promo_assets_tests.faults.stream_process import wait_for
 from promo_assets_tests.world import World
@@ -40,19 +40,19 @@ def put_batch(world: World, query: str, number: int, finished_at: int = LIMIT - 
 
 def put_unit(world: World, finished_at: int | None = LIMIT - 1) -> str:
     row = world.execute(
-        "INSERT INTO promo_ledger.units (topic, lanes, campaigns, finished_at) VALUES ('t', 1, 1, to_timestamp(%s)) RETURNING unit_id",
+        "INSERT INTO promo_ledger.dispatches (topic, shards, campaigns, finished_at) VALUES ('t', 1, 1, to_timestamp(%s)) RETURNING dispatch_id",
         (finished_at,),
     )
     return row[0][0]
 
 
 def put_campaign(
-    world: World, name: str, state: str, end: int = LIMIT - 1, query: str = QUERY, batch: int = 0, unit: str | None = None
+    world: World, name: str, state: str, end: int = LIMIT - 1, query: str = QUERY, batch: int = 0, dispatch: str | None = None
 ) -> None:
     world.execute(
         "INSERT INTO promo_ledger.campaigns VALUES (sha256(%s::bytea), 'r', %s, 'content', 'owner', 'contact', %s, %s, 1, %s, %s,"
         " 1, 0, 0, %s, %s, %s, %s)",
-        (name, name, end - 10, end, query, batch, state, None if state in ("waiting", "cancelled") else end - 5, unit, unit and 1),
+        (name, name, end - 10, end, query, batch, state, None if state in ("waiting", "cancelled") else end - 5, dispatch, dispatch and 1),
     )
 
 
@@ -68,18 +68,18 @@ def test_each_rule_on_rows_at_its_edge(world: World) -> None:
     for number in range(6):
         put_batch(world, QUERY, number)
     put_batch(world, OTHER_QUERY, 7)  # its only one, and so its newest
-    done, done_too, open_unit, fresh = put_unit(world), put_unit(world), put_unit(world, None), put_unit(world, LIMIT)
+    done, done_too, open_dispatch, fresh = put_unit(world), put_unit(world), put_unit(world, None), put_unit(world, LIMIT)
     put_campaign(world, "expired", "expired")
     put_campaign(world, "cancelled", "cancelled")
-    put_campaign(world, "sent", "taken", unit=done, batch=1)
-    put_campaign(world, "sent with one that goes on", "taken", unit=done_too, batch=2)
-    put_campaign(world, "goes on", "taken", unit=done_too, batch=2, end=LIMIT)  # ended exactly 90 days ago: not longer
+    put_campaign(world, "sent", "taken", dispatch=done, batch=1)
+    put_campaign(world, "sent with one that goes on", "taken", dispatch=done_too, batch=2)
+    put_campaign(world, "goes on", "taken", dispatch=done_too, batch=2, end=LIMIT)  # ended exactly 90 days ago: not longer
     put_campaign(world, "waits", "waiting", batch=3)
     put_campaign(world, "due", "due", batch=3)
-    put_campaign(world, "being sent", "taken", unit=open_unit, batch=3)
+    put_campaign(world, "being sent", "taken", dispatch=open_dispatch, batch=3)
     put_campaign(world, "undecided", "expired", batch=99)  # a batch that was never finished
     put_batch(world, QUERY, 6, LIMIT)  # finished exactly 90 days ago, and the query's newest
-    expected = {"campaigns": 4, "batches": 4, "units": 1}
+    expected = {"campaigns": 4, "batches": 4, "dispatches": 1}
 
     assert {each.table: each.rows for each in count_cleanable(world.postgres_url, DAYS, NOW)} == expected
     assert len(kept_texts(world)) == 9
@@ -88,10 +88,10 @@ def test_each_rule_on_rows_at_its_edge(world: World) -> None:
     assert kept_texts(world) == {"goes on", "waits", "due", "being sent", "undecided"}
     batches = world.execute("SELECT batch_id FROM promo_ledger.batches WHERE query_id IN (%s, %s) ORDER BY 1", (QUERY, OTHER_QUERY))
     assert batches == [(2,), (3,), (6,), (7,)]
-    assert {row[0] for row in world.execute("SELECT unit_id FROM promo_ledger.units")} == {done_too, open_unit, fresh}
+    assert {row[0] for row in world.execute("SELECT dispatch_id FROM promo_ledger.dispatches")} == {done_too, open_dispatch, fresh}
     assert world.execute("SELECT count(*) FROM promo_ledger.campaigns") == [(9,)]
     assert [each.rows for each in clean_ledger(world.postgres_url, DAYS, NOW)] == [0, 0, 0]
-    assert [each.rows for each in clean_ledger(world.postgres_url, DAYS, NOW + 1)] == [1, 1, 2]  # "goes on", its batch, both units
+    assert [each.rows for each in clean_ledger(world.postgres_url, DAYS, NOW + 1)] == [1, 1, 2]  # "goes on", its batch, both dispatches
 
 
 def test_many_rows_go_in_steps_and_those_that_stay_stop_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_many_rows_go_in_steps_and_those_that_stay_stop_nothing(world: World, mo
     for number in range(20):
         put_batch(world, QUERY, number)
         stays = number in (0, 1, 2, 3, 10)
-        put_campaign(world, f"c-{number}", "taken", end=NOW if stays else LIMIT - 1, batch=number, unit=put_unit(world))
+        put_campaign(world, f"c-{number}", "taken", end=NOW if stays else LIMIT - 1, batch=number, dispatch=put_unit(world))
     assert [each.rows for each in clean_ledger(world.postgres_url, DAYS, NOW)] == [15, 14, 15]
     assert kept_texts(world) == {"c-0", "c-1", "c-2", "c-3", "c-10"}
 
@@ -125,14 +125,14 @@ def test_a_cleaned_campaign_is_still_known_whatever_its_repeat_says(world: World
     world.send(*due("c"))
     catch_up(world)
     clean = {each.table: each.rows for each in clean_ledger(world.postgres_url, DAYS, years_later())}
-    assert clean == {"campaigns": 4, "batches": 1, "units": 2}
-    assert world.execute("SELECT DISTINCT adv_campaign_content, unit_id FROM promo_ledger.campaigns") == [("", None)]
+    assert clean == {"campaigns": 4, "batches": 1, "dispatches": 2}
+    assert world.execute("SELECT DISTINCT adv_campaign_content, dispatch_id FROM promo_ledger.campaigns") == [("", None)]
     changed = [value | {"adv_campaign_content": "other", "adv_campaign_datetime_end": NOW + 900 * DAY} for value in due("a", "over")]
     world.send(*due("a", "b"), *changed, *due("d"))
-    host = catch_up(world)
-    assert (host.figures.repeated, host.figures.campaigns) == (4, 1)
+    stream_run = catch_up(world)
+    assert (stream_run.metrics.repeated, stream_run.metrics.campaigns) == (4, 1)
     shutil.rmtree(world.home / "checkpoint")  # and all is read again
-    assert catch_up(world).figures.notifications == 0
+    assert catch_up(world).metrics.notifications == 0
     assert problems(world, due("a", "b", "c", "d"), [FOLLOWERS]) == []
     assert [letter.value() for letter in world.dead_letters()] == [b"broken"]
 
@@ -158,8 +158,8 @@ def test_the_last_batch_done_again_after_a_clean_changes_nothing(world: World, c
     commits = max((world.home / "checkpoint").rglob("commits/[0-9]*"), key=lambda path: int(path.name))
     commits.unlink()
     commits.with_name(f".{commits.name}.crc").unlink()
-    figures = catch_up(world).figures
-    assert (figures.batches, figures.repeated, figures.rejected, figures.notifications) == (1, 0, 0, 0)
+    metrics = catch_up(world).metrics
+    assert (metrics.batches, metrics.repeated, metrics.rejected, metrics.notifications) == (1, 0, 0, 0)
     assert problems(world, due("a", "b", "c"), [FOLLOWERS]) == []
     assert len(world.dead_letters()) == 2
 
@@ -167,8 +167,8 @@ def test_the_last_batch_done_again_after_a_clean_changes_nothing(world: World, c
 def test_cleaned_over_and_over_under_load_nothing_is_lost_nothing_doubled(world: World, spark, catch_up) -> None:
     """The clock of the cleaning is set years ahead: whatever is settled goes at once, while its repeats come in."""
     world.favour(FOLLOWERS)
-    host = Hosted(world.settings, lambda: spark, "test")
-    host.start()
+    stream_run = StreamRun(world.settings, lambda: spark, "test")
+    stream_run.start()
     sent: list[dict] = []
     cleaned: list[list[Cleaned]] = []
     over = Event()
@@ -187,14 +187,16 @@ def test_cleaned_over_and_over_under_load_nothing_is_lost_nothing_doubled(world:
             sent += fresh
             if number % 5 == 4:
                 wait_for(
-                    lambda number=number: len(world.rows()) >= 150 * (number + 1) or host.ended.is_set(), "the rows of what was sent", 60
+                    lambda number=number: len(world.rows()) >= 150 * (number + 1) or stream_run.ended.is_set(),
+                    "the rows of what was sent",
+                    60,
                 )
-        wait_for(lambda: sum(each[0].rows for each in cleaned) == 45 or host.ended.is_set(), "all campaigns cleaned")
+        wait_for(lambda: sum(each[0].rows for each in cleaned) == 45 or stream_run.ended.is_set(), "all campaigns cleaned")
     finally:
         over.set()
         cleaner.join()
-        host.finish()
-    assert host.error is None
+        stream_run.finish()
+    assert stream_run.error is None
     catch_up(world)
     assert sum(each[1].rows for each in cleaned) > 3
     assert problems(world, sent, [FOLLOWERS]) == []
@@ -225,10 +227,10 @@ def test_a_role_that_owns_nothing_may_clean(world: World) -> None:
     role = f"{world.postgres_url.rpartition('/')[2]}_cleaner"
     world.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'p'; GRANT USAGE ON SCHEMA promo_ledger TO {role}")
     world.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA promo_ledger TO {role}; GRANT UPDATE ON promo_ledger.campaigns TO {role}")
-    world.execute(f"GRANT DELETE ON promo_ledger.batches, promo_ledger.units TO {role}")
+    world.execute(f"GRANT DELETE ON promo_ledger.batches, promo_ledger.dispatches TO {role}")
     for number in range(2):
         put_batch(world, QUERY, number)
-    put_campaign(world, "old", "taken", unit=put_unit(world))
+    put_campaign(world, "old", "taken", dispatch=put_unit(world))
     try:
         url = f"postgresql://{role}:p@{world.postgres_url.partition('@')[2]}"
         assert [each.rows for each in clean_ledger(url, DAYS, NOW)] == [1, 1, 1]

@@ -1,4 +1,4 @@
-"""The keeper's judgement on literal runs, and its sensor where there is no Postgres or no Kafka."""
+"""The sensor's judgement on literal runs, and its sensor where there is no Postgres or no Kafka."""
 
 from datetime import UTC, datetime
 
@@ -9,8 +9,8 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from promo_assets.definitions import build_definitions
 from promo_assets.settings import Settings
-from promo_assets.stream.sensor import Decision, Missing, Run, decide
-from promo_assets.stream.turn import Heartbeat
+from promo_assets.stream.lease import Heartbeat
+from promo_assets.stream.sensor import Decision, LostLock, Run, decide
 from promo_assets_tests.world import World
 
 NOW = 1_000_000.0
@@ -62,31 +62,31 @@ TABLE = {
         [run("a", Status.STARTED, 500, 500)],
         A_STREAMED,
         None,
-        Decision(reason="run a is STARTED for 500 s and does not hold the lock yet", missing=Missing("a", NOW)),
+        Decision(reason="run a is STARTED for 500 s and does not hold the lock yet", lost_lock=LostLock("a", NOW)),
     ),
     "one lost the lock, and may still take it up again": (
         [run("a", Status.STARTED, 500, 500)],
         A_STREAMED,
-        Missing("a", NOW - 9),
-        Decision(reason="run a is STARTED for 500 s and does not hold the lock yet", missing=Missing("a", NOW - 9)),
+        LostLock("a", NOW - 9),
+        Decision(reason="run a is STARTED for 500 s and does not hold the lock yet", lost_lock=LostLock("a", NOW - 9)),
     ),
     "one lost the lock for good": (
         [run("a", Status.STARTED, 500, 500)],
         A_STREAMED,
-        Missing("a", NOW - 10),
-        Decision(dead=(("a", LOST),), reason="reported as ended: a", missing=Missing("a", NOW - 10)),
+        LostLock("a", NOW - 10),
+        Decision(dead=(("a", LOST),), reason="reported as ended: a", lost_lock=LostLock("a", NOW - 10)),
     ),
     "one took the lock up again: it is forgotten that it was missing": (
         [run("a", Status.STARTED, 500, 500)],
         A_STREAMS,
-        Missing("a", NOW - 60),
+        LostLock("a", NOW - 60),
         Decision(reason="run a streams"),
     ),
     "another one was missing before": (
         [run("a", Status.STARTED, 500, 500)],
         A_STREAMED,
-        Missing("z", NOW - 60),
-        Decision(reason="run a is STARTED for 500 s and does not hold the lock yet", missing=Missing("a", NOW)),
+        LostLock("z", NOW - 60),
+        Decision(reason="run a is STARTED for 500 s and does not hold the lock yet", lost_lock=LostLock("a", NOW)),
     ),
     "a dead one beside one that lives": (
         [run("b", Status.STARTED, 200, 200), run("a", Status.STARTED, 500, 500)],
@@ -123,7 +123,7 @@ TABLE = {
         A_STREAMED,
         None,
         Decision(
-            dead=(("a", "it was asked to stop, and its process is gone"),), reason="reported as ended: a", missing=Missing("a", NOW)
+            dead=(("a", "it was asked to stop, and its process is gone"),), reason="reported as ended: a", lost_lock=LostLock("a", NOW)
         ),
     ),
     "the command line streams": (
@@ -176,7 +176,7 @@ TABLE = {
 
 
 @pytest.mark.parametrize(("runs", "heartbeat", "missing", "expected"), TABLE.values(), ids=TABLE.keys())
-def test_decide(runs: list[Run], heartbeat: Heartbeat, missing: Missing | None, expected: Decision) -> None:
+def test_decide(runs: list[Run], heartbeat: Heartbeat, missing: LostLock | None, expected: Decision) -> None:
     assert decide(runs, heartbeat, missing, NOW) == expected
 
 
@@ -184,7 +184,7 @@ def look(settings: Settings, instance: dg.DagsterInstance, cursor: str | None = 
     definitions = build_definitions(settings)
     repository = definitions.get_repository_def()
     context = dg.build_sensor_context(instance=instance, repository_def=repository, cursor=cursor, resources={"settings": settings})
-    return definitions.resolve_sensor_def("promo_stream_keeper").evaluate_tick(context)
+    return definitions.resolve_sensor_def("promo_stream_sensor").evaluate_tick(context)
 
 
 def test_without_postgres_the_keeper_says_so_and_starts_nothing(world: World) -> None:

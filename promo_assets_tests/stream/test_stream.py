@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from promo_assets.stream.host import Hosted, run_stream
-from promo_assets.stream.turn import StreamError, take_turn
+from promo_assets.stream.lease import StreamError, acquire_lease
+from promo_assets.stream.run import StreamRun, run_stream
 from promo_assets_tests.expectation import campaign, problems
 from promo_assets_tests.faults.stream_process import wait_for
 from promo_assets_tests.world import World
@@ -23,10 +23,10 @@ def test_300_campaigns_reach_30000_pairs_once_each_field_by_field(world: World, 
     campaigns = [campaign(f"restaurant-{number}", f"promo-{number}", SOON, LATER) for number in range(300)]
     for partition in range(3):
         world.send(*campaigns[partition::3], partition=partition)
-    host = catch_up(world)
+    stream_run = catch_up(world)
     assert problems(world, campaigns, [favourites]) == []
     assert len(world.rows()) == 30_000
-    assert (host.figures.campaigns, host.figures.notifications) == (300, 30_000)
+    assert (stream_run.metrics.campaigns, stream_run.metrics.notifications) == (300, 30_000)
 
 
 def test_texts_and_clients_of_any_characters_come_out_as_they_went_in(world: World, catch_up) -> None:
@@ -74,10 +74,10 @@ def test_active_means_start_included_end_excluded_and_an_expired_campaign_is_cou
     world.favour([("c", "r")])
     due = campaign("r", "active", str(SOON), str(LATER), created="0001700000000")  # quoted numbers are numbers
     world.send(due, campaign("r", "expired", 1, NOW - 1), campaign("r", "waiting", LATER, LATER + 1))
-    host = catch_up(world)
+    stream_run = catch_up(world)
     assert [row["adv_campaign_id"] for row in world.rows()] == ["active"]
     assert problems(world, [{**due, "datetime_created": 1_700_000_000}], [{("c", "r")}]) == []
-    assert (host.figures.campaigns, host.figures.expired, host.figures.waiting) == (1, 1, 1)
+    assert (stream_run.metrics.campaigns, stream_run.metrics.expired, stream_run.metrics.waiting) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_the_first_valid_message_of_a_key_decides_whichever_partition_it_is_in(w
     world.send(other, partition=0)  # later by Kafka's time, though an earlier partition
     catch_up(world)
     world.send(other, one, other, partition=1)
-    host = catch_up(world)
-    assert host.figures.repeated == 3
+    stream_run = catch_up(world)
+    assert stream_run.metrics.repeated == 3
     due = [one] if not first else []
     assert problems(world, due, [{("c", "r")}]) == []
     assert len(world.rows()) == len(due)
@@ -134,7 +134,7 @@ def test_a_waiting_campaign_is_sent_at_its_start_by_a_later_run_and_an_ended_one
     world.favour([("c", "r")])
     waiting, missed = campaign("r", "soon", LATER, LATER + 3_600), campaign("r", "missed", LATER, LATER + 3_600)
     world.send(waiting, missed)
-    assert catch_up(world).figures.waiting == 2
+    assert catch_up(world).metrics.waiting == 2
     start = int(time.time()) + 4  # instead of waiting a day: the clock is set forward for both
     times = {"adv_campaign_datetime_start": start, "adv_campaign_datetime_end": start + 3_600}
     world.execute(
@@ -145,23 +145,23 @@ def test_a_waiting_campaign_is_sent_at_its_start_by_a_later_run_and_an_ended_one
         " WHERE adv_campaign_id = 'missed'"
     )
     world.favour([("late", "r")])  # before the first batch that sends it: counts
-    host = Hosted(world.settings, lambda: spark, "test")
-    host.start()
+    stream_run = StreamRun(world.settings, lambda: spark, "test")
+    stream_run.start()
     try:
         wait_for(lambda: len(world.rows()) == 2, "the waiting campaign's rows", seconds=40)
     finally:
-        host.finish()
-    assert host.error is None
+        stream_run.finish()
+    assert stream_run.error is None
     assert problems(world, [waiting | times], [{("c", "r"), ("late", "r")}]) == []
     assert {row["trigger_datetime_created"] >= start for row in world.rows()} == {True}
-    assert {(host.figures.expired, host.figures.campaigns, host.figures.waiting)} == {(1, 1, 0)}
+    assert {(stream_run.metrics.expired, stream_run.metrics.campaigns, stream_run.metrics.waiting)} == {(1, 1, 0)}
 
 
 def test_dead_letters_keep_their_bytes_and_say_why_and_where_from(world: World, catch_up) -> None:
     world.favour([("c", "r")])
     good = campaign("r", "good", SOON, LATER)
     world.send(b"\xff\x00 not json", None, b"{}", good, partition=2, key=b"\x00key\xff")
-    host = catch_up(world)
+    stream_run = catch_up(world)
     found = {int(dict(letter.headers())["source_offset"]): letter for letter in world.dead_letters()}
     assert {offset: (letter.key(), letter.value()) for offset, letter in found.items()} == {
         0: (b"\x00key\xff", b"\xff\x00 not json"),
@@ -184,7 +184,7 @@ def test_dead_letters_keep_their_bytes_and_say_why_and_where_from(world: World, 
         "the message has no value (null)",
         "restaurant_id is missing or null",
     ]
-    assert host.figures.rejected == 3
+    assert stream_run.metrics.rejected == 3
     assert problems(world, [good], [{("c", "r")}]) == []
 
 
@@ -263,12 +263,12 @@ def test_5000_hostile_messages_end_notified_or_dead_lettered_and_stop_nothing(wo
 
 
 def test_a_second_stream_writes_nothing_and_says_who_runs(world: World, spark, monkeypatch) -> None:
-    monkeypatch.setattr("promo_assets.stream.turn.WAIT_S", 2)
+    monkeypatch.setattr("promo_assets.stream.lease.ACQUIRE_TIMEOUT_S", 2)
     world.favour([("c", "r")])
     world.send(campaign("r", "x", SOON, LATER), b"broken")
-    with take_turn(world.postgres_url, "the first one"):
+    with acquire_lease(world.postgres_url, "the first one"):
         with pytest.raises(StreamError, match=r"another promo stream is running \(the first one since .*Nothing was written"):
-            run_stream(Hosted(world.settings, lambda: spark, "the second one", until_caught_up=True))
+            run_stream(StreamRun(world.settings, lambda: spark, "the second one", until_caught_up=True))
         assert (world.rows(), world.messages(), world.dead_letters()) == ([], [], [])
 
 
@@ -278,7 +278,7 @@ def test_what_cannot_be_done_fails_in_one_line_and_is_done_by_the_next_run(world
     world.send(campaign("r", "x", SOON, LATER), b"broken")
     world.execute("ALTER TABLE subscribers_feedback ADD CONSTRAINT not_now CHECK (false)")
     with pytest.raises(StreamError, match=r'^the stream failed: .*violates check constraint "not_now"$'):
-        run_stream(Hosted(world.settings, lambda: spark, "test"))
+        run_stream(StreamRun(world.settings, lambda: spark, "test"))
     world.execute("ALTER TABLE subscribers_feedback DROP CONSTRAINT not_now")
     catch_up(world)
     assert problems(world, [campaign("r", "x", SOON, LATER)], [{("c", "r")}]) == []
@@ -290,13 +290,13 @@ def test_a_stream_stopped_in_the_middle_of_a_batch_ends_in_seconds_and_loses_not
     world.favour(sorted(favourites))
     campaigns = [campaign("r", name, SOON, LATER) for name in "abc"]
     world.send(*campaigns)
-    host = Hosted(world.settings, lambda: spark, "test")
-    host.start()
+    stream_run = StreamRun(world.settings, lambda: spark, "test")
+    stream_run.start()
     wait_for(lambda: world.execute("SELECT 1 FROM subscribers_feedback LIMIT 1"), "the first chunk's rows", seconds=40)
     began = time.monotonic()
-    host.finish()
+    stream_run.finish()
     assert time.monotonic() - began < 8
-    assert (host.ended.is_set(), host.error) == (True, None)
+    assert (stream_run.ended.is_set(), stream_run.error) == (True, None)
     assert len(world.rows()) < 180_000
     catch_up(world)
     assert problems(world, campaigns, [favourites]) == []

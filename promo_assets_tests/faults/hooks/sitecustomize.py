@@ -30,7 +30,7 @@ def _executor() -> int:
 def _kill(mark: str) -> None:
     victim = _executor() if os.environ.get("KILL_WHOM") == "executor" else _driver()
     try:
-        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))  # of two lanes one does it
+        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))  # of two shards one does it
     except FileExistsError:
         if os.environ.get("KILL_WHOM") == "executor":
             return  # the other one's
@@ -92,7 +92,7 @@ def _delivery(module) -> None:
             _pass("in the Postgres write")
 
     module._copy_lines = interrupted_lines
-    _around(module, "note_lane", after="lane noted")
+    _around(module, "record_shard", after="shard noted")
     _around(module, "store_chunk", after="after the Postgres commit")
     if os.environ.get("BREAK") == "published":
         module._is_published = lambda *_: False
@@ -124,7 +124,7 @@ def _writer(module) -> None:
 PATCHES = {
     "promo_assets.stream.query": _query,
     "promo_assets.stream.ledger": _ledger,
-    "promo_assets.stream.intake": _intake,
+    "promo_assets.stream.ingest": _intake,
     "promo_assets.stream.delivery": _delivery,
     "promo_assets.stream.writer": _writer,
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 # A process of another machine cannot be asked whether it lives; its folder is given up after this time without a change.
-GIVEN_UP_AFTER_S = 24 * 3600
+ABANDONED_AFTER_S = 24 * 3600
 
 
 def new_name() -> str:
@@ -20,14 +20,14 @@ def new_name() -> str:
     return "~".join((_machine(), str(os.getpid()), _created(os.getpid()), uuid.uuid4().hex[:8]))
 
 
-def is_left_over(name: str, changed_at: float) -> bool:
+def is_abandoned(name: str, changed_at: float) -> bool:
     """Whether nobody writes there any more; `changed_at` in unix seconds."""
     machine, _, rest = name.partition("~")
     pid, _, rest = rest.partition("~")
     created, _, _ = rest.partition("~")
     if machine == _machine() and pid.isdigit():
         return _created(int(pid)) != created
-    return time.time() - changed_at > GIVEN_UP_AFTER_S
+    return time.time() - changed_at > ABANDONED_AFTER_S
 
 
 def _machine() -> str:

@@ -1,4 +1,4 @@
-"""Whose turn it is to write: one run of the stream at a time, held by a lock that a dead run cannot keep.
+"""Whose lease it is to write: one run of the stream at a time, held by a lock that a dead run cannot keep_alive.
 
 The lock is a session's advisory lock in Postgres; the epoch that comes with it fences whoever still writes without it.
 """
@@ -14,11 +14,11 @@ import psycopg
 from psycopg.types.json import Jsonb
 from tenacity import RetryError, retry, retry_if_result, stop_after_delay, wait_fixed
 
-from promo_assets.stream.ledger import TakenOver
+from promo_assets.stream.ledger import LeaseLost
 from promo_assets.stream.writer import connect
 
 LOCK = 7_210_113_002
-WAIT_S = 30
+ACQUIRE_TIMEOUT_S = 30
 HEARTBEAT_S = 2
 
 
@@ -38,23 +38,23 @@ class Heartbeat:
 
 
 class ReadOffsets(TypedDict):
-    """Below these offsets, by partition, all of the input topic with that id has been taken in."""
+    """Below these offsets, by partition, all of the input topic with that id has been ingested."""
 
     topic_id: str
     offsets: dict[str, int]
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What a running stream lets others see: its figures (`Figures.shown`), and where it has read to."""
+class StreamStatus:
+    """What a running stream lets others see: its metrics (`Metrics.shown`), and where it has read to."""
 
-    figures: dict[str, Any] | None = None
+    metrics: dict[str, Any] | None = None
     read_offsets: ReadOffsets | None = None
 
 
-def read_shown(connection: psycopg.Connection) -> Shown:
+def read_status(connection: psycopg.Connection) -> StreamStatus:
     """Of the stream that runs, or ran last; the read offsets are the last that are known."""
-    return Shown(*connection.execute("SELECT figures, read_offsets FROM promo_ledger.heartbeat").fetchone() or ())
+    return StreamStatus(*connection.execute("SELECT metrics, read_offsets FROM promo_ledger.heartbeat").fetchone() or ())
 
 
 def read_heartbeat(connection: psycopg.Connection) -> Heartbeat:
@@ -67,27 +67,27 @@ def read_heartbeat(connection: psycopg.Connection) -> Heartbeat:
     return Heartbeat(*row) if row else Heartbeat(None, None, None, None, False)
 
 
-class Turn:
-    """The turn to write, kept by a thread that also shows the sign of life; `lost` says why it is over, if it is."""
+class Lease:
+    """The lease to write, kept by a thread that also shows the sign of life; `lost` says why it is over, if it is."""
 
     def __init__(self, database_url: str, holder: str):
         self._database_url = database_url
         self._holder = holder
-        self._connection = connect(database_url, "promo stream, turn")
+        self._connection = connect(database_url, "promo stream, lease")
         self._over = threading.Event()
         self.last_error: str | None = None
-        self.shown = Shown()
+        self.status = StreamStatus()
         self.lost: str | None = None
         try:
-            if not self._lock(WAIT_S):
-                raise StreamError(_who_runs(self._connection))
+            if not self._lock(ACQUIRE_TIMEOUT_S):
+                raise StreamError(_describe_holder(self._connection))
             row = self._connection.execute(
                 "UPDATE promo_ledger.stream SET epoch = epoch + 1, holder = %s RETURNING epoch, ledger_id::text", (holder,)
             ).fetchone()
             assert row, "promo_ledger.stream has its row"
             self.epoch, self.ledger_id = row
-            self._connection.execute("UPDATE promo_ledger.heartbeat SET started_at = clock_timestamp(), last_error = NULL, figures = NULL")
-            self._beat()
+            self._connection.execute("UPDATE promo_ledger.heartbeat SET started_at = clock_timestamp(), last_error = NULL, metrics = NULL")
+            self._write_heartbeat()
         except BaseException:
             self._connection.close()
             raise
@@ -103,57 +103,57 @@ class Turn:
         except RetryError:
             return False
 
-    def _beat(self) -> None:
+    def _write_heartbeat(self) -> None:
         self._connection.execute(
             """UPDATE promo_ledger.heartbeat SET holder = %s, beat_at = clock_timestamp(), last_error = coalesce(%s, last_error),
-                figures = coalesce(%s, figures), read_offsets = coalesce(%s, read_offsets)""",
-            (self._holder, self.last_error, *(Jsonb(each) if each else None for each in (self.shown.figures, self.shown.read_offsets))),
+                metrics = coalesce(%s, metrics), read_offsets = coalesce(%s, read_offsets)""",
+            (self._holder, self.last_error, *(Jsonb(each) if each else None for each in (self.status.metrics, self.status.read_offsets))),
         )
 
-    def keep(self) -> None:
-        """Beat until `release`; after a lost connection take the same turn up again, unless another run has had one since."""
+    def keep_alive(self) -> None:
+        """Beat until `release`; after a lost connection take the same lease up again, unless another run has had one since."""
         while not self._over.wait(HEARTBEAT_S):
             try:
-                self._beat()
+                self._write_heartbeat()
             except psycopg.Error:
                 try:
-                    self._regain()
+                    self._reacquire()
                 except psycopg.Error:
                     continue  # Postgres is away: the writers fail too, and wait
-                except TakenOver as taken_over:
-                    self.lost = str(taken_over)
+                except LeaseLost as lost:
+                    self.lost = str(lost)
                     return
 
-    def _regain(self) -> None:
+    def _reacquire(self) -> None:
         self._connection.close()
-        self._connection = connect(self._database_url, "promo stream, turn")
-        locked = self._lock(WAIT_S)  # first: with the lock held no other run can begin a turn
+        self._connection = connect(self._database_url, "promo stream, lease")
+        locked = self._lock(ACQUIRE_TIMEOUT_S)  # first: with the lock held no other run can begin a lease
         if not locked or self._connection.execute("SELECT epoch FROM promo_ledger.stream").fetchone() != (self.epoch,):
-            raise TakenOver("another run of the promo stream has taken over while Postgres was out of reach")
+            raise LeaseLost("another run of the promo stream has taken over while Postgres was out of reach")
 
     def release(self) -> None:
         self._over.set()
         with contextlib.suppress(psycopg.Error):
             if not self.lost:
-                self._beat()  # the last figures
+                self._write_heartbeat()  # the last metrics
         with contextlib.suppress(psycopg.Error):
             self._connection.close()
 
 
 @contextlib.contextmanager
-def take_turn(database_url: str, holder: str) -> Iterator[Turn]:
+def acquire_lease(database_url: str, holder: str) -> Iterator[Lease]:
     """Become the one run that writes; raises `StreamError` saying who is when that one is still there after 30 s."""
-    turn = Turn(database_url, holder)
-    keeper = threading.Thread(target=turn.keep, name="heartbeat", daemon=True)
+    lease = Lease(database_url, holder)
+    keeper = threading.Thread(target=lease.keep_alive, name="heartbeat", daemon=True)
     keeper.start()
     try:
-        yield turn
+        yield lease
     finally:
-        turn.release()
+        lease.release()
         keeper.join(HEARTBEAT_S)
 
 
-def _who_runs(connection: psycopg.Connection) -> str:
+def _describe_holder(connection: psycopg.Connection) -> str:
     heartbeat = read_heartbeat(connection)
     since = f" since {heartbeat.started_at:%Y-%m-%d %H:%M:%S%z}" if heartbeat.started_at else ""
     return f"another promo stream is running ({heartbeat.holder}{since}): only one may write, so this one ends. Nothing was written"

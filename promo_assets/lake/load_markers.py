@@ -11,12 +11,12 @@ RawFiles = list[tuple[str, int, int]]  # names, sizes and times of a day's files
 MADE = (tables.STG_EVENTS, tables.EVENTS, tables.REJECTED_EVENTS, *tables.HISTORY)
 
 
-def is_loaded(lake: Lake, day: date, raw: RawFiles) -> bool:
+def has_load_marker(lake: Lake, day: date, raw: RawFiles) -> bool:
     """Everything made of the day is there, and RAW is as it was then."""
     return lake.read_file(_note(day)) == _content(raw) and all(lake.has(table, day) for table in MADE)
 
 
-def note_loaded(lake: Lake, day: date, raw: RawFiles) -> None:
+def write_load_marker(lake: Lake, day: date, raw: RawFiles) -> None:
     """`raw` is how RAW was before it was read."""
     lake.replace_file(_content(raw), _note(day))
 
@@ -26,4 +26,4 @@ def _content(raw: RawFiles) -> bytes:
 
 
 def _note(day: date) -> Table:
-    return Table("stg", "loaded", "a RAW file", f"/user/{{owner}}/data/loaded/{day}.json", ())
+    return Table("stg", "loaded", "a RAW file", f"/user/{{owner}}/data/load_markers/{day}.json", ())

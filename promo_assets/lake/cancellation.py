@@ -7,11 +7,11 @@ from typing import Any, TypeVar, cast
 
 from promo_assets.lake.storage import Lake
 
-ASK_AGAIN_S = 0.2
+POLL_S = 0.2
 Work = TypeVar("Work", bound=Callable)
 
 
-def interruptible(work: Work) -> Work:
+def cancellable(work: Work) -> Work:
     """Does what an asset or op does with its `lake` in a thread of its own. The main thread waits, and when it is interrupted stops Spark.
 
     An interrupt in the middle of an answer of the JVM would leave py4j's connection, which belongs to a thread, with that answer for
@@ -19,7 +19,7 @@ def interruptible(work: Work) -> Work:
     """
 
     @wraps(work)
-    def beside(*arguments: Any, lake: Lake, **more: Any) -> Any:
+    def run_in_thread(*arguments: Any, lake: Lake, **more: Any) -> Any:
         with ThreadPoolExecutor(1, "lake") as thread:
             done = thread.submit(work, *arguments, lake=lake, **more)
             try:
@@ -27,7 +27,7 @@ def interruptible(work: Work) -> Work:
             except BaseException:
                 while not done.done():
                     lake.stop()
-                    wait([done], ASK_AGAIN_S)
+                    wait([done], POLL_S)
                 raise
 
-    return cast(Work, beside)
+    return cast(Work, run_in_thread)

@@ -10,17 +10,17 @@ from confluent_kafka import KafkaError
 from psycopg import Error as PostgresError
 
 _LOGIN = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.UNSUPPORTED_SASL_MECHANISM)
-_OURS = re.compile(r"^promo_assets\.stream\.refusals\.Refused: (.+)$", re.MULTILINE)
+_OURS = re.compile(r"^promo_assets\.stream\.errors\.AuthorizationError: (.+)$", re.MULTILINE)
 _JAVAS = re.compile(r"(?:org\.apache\.kafka\.common\.errors\.\w*AuthorizationException|PSQLException: ERROR): ((?:permission|\w+ auth).+)")
 
 
-class Refused(Exception):
+class AuthorizationError(Exception):
     """A right is missing, or the login is wrong; the message is one line that says what to do."""
 
 
-def refusal_in(error: BaseException | None) -> str | None:
+def authorization_error_in(error: BaseException | None) -> str | None:
     """The refusal's line where that is what an error comes from: executors' and Java's errors reach the driver as text."""
-    if isinstance(error, Refused):
+    if isinstance(error, AuthorizationError):
         return str(error)
     if found := _OURS.search(str(error)):
         return found[1].strip()
@@ -28,7 +28,7 @@ def refusal_in(error: BaseException | None) -> str | None:
     return f"Spark's reader was refused: {found[1].strip(' .')}: docs/security.md shows how to grant it" if found else None
 
 
-def kafka_refusal(
+def explain_kafka_error(
     error: KafkaError, conf: Mapping[str, object], *, topics: str = "", group: str = "", transactional_id: str = ""
 ) -> str | None:
     """The line for the error of a client with this configuration; None where it is no refusal. `topics` says what right on which."""
@@ -50,7 +50,7 @@ def kafka_refusal(
     return None
 
 
-def postgres_refusal(error: PostgresError, role: str) -> str:
+def explain_postgres_error(error: PostgresError, role: str) -> str:
     """The line for a missing right (`psycopg.errors.InsufficientPrivilege`): Postgres itself names the table."""
     told = str(error).strip().splitlines()[0]
     return f"role {role} was refused by Postgres: {told}. Run `promo-assets ledger apply --grant-to {role}` as the owner"

@@ -5,14 +5,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from promo_assets.stream.ledger import BatchFigures
+from promo_assets.stream.ledger import BatchMetrics
 from promo_assets.stream.messages import REJECTIONS_SHOWN, Rejection
 
 MINUTE_S = 60
 
 
 @dataclass
-class Figures:
+class Metrics:
     """Sums since the stream started, and the last micro-batch's own; written by the stream, read by its host."""
 
     batches: int = 0
@@ -35,7 +35,7 @@ class Figures:
     _last_message_at: int = 0
     _before: int = field(default=0)
 
-    def count_batch(self, batch: BatchFigures, last_message_at: int, rejections: Iterable[Rejection]) -> None:
+    def count_batch(self, batch: BatchMetrics, last_message_at: int, rejections: Iterable[Rejection]) -> None:
         self.campaigns += batch.due
         self.rejected += batch.rejected
         self.repeated += batch.repeated
@@ -46,9 +46,9 @@ class Figures:
         self._last_message_at = last_message_at
         self._before = self.notifications
 
-    def count_woken(self, woken: BatchFigures) -> None:
-        self.campaigns += woken.due
-        self.expired += woken.expired
+    def count_started(self, started: BatchMetrics) -> None:
+        self.campaigns += started.due
+        self.expired += started.expired
 
     def count_delivered(self, pairs: int) -> None:
         self.notifications += pairs
@@ -83,6 +83,6 @@ class Figures:
         }
 
     @property
-    def shown(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
         return self.sums | self.gauges | {"latest_rejections": [each._asdict() for each in self.latest_rejections]}

@@ -15,10 +15,10 @@ from psycopg import sql
 
 from promo_assets.stream.ledger import fenced
 from promo_assets.stream.messages import FIELDS, REJECTIONS_SHOWN, RejectedMessage, Rejection, parse_campaign
-from promo_assets.stream.writer import TransactionalProducer, Turn, database, dead_letters_writer
+from promo_assets.stream.writer import TransactionalProducer, WriterContext, database, dead_letters_producer_name
 
 _REJECTION = [("reason", pa.string()), ("source_partition", pa.int32()), ("source_offset", pa.int64()), ("source_at", pa.int64())]
-TAKEN_IN = pa.schema(
+INGESTED = pa.schema(
     [
         ("messages", pa.int64()),
         ("rejected", pa.int64()),
@@ -26,7 +26,7 @@ TAKEN_IN = pa.schema(
         ("latest_rejections", pa.list_(pa.struct(_REJECTION))),
     ]
 )
-TAKEN_IN_DDL = """messages long, rejected long, last_message_at long,
+INGESTED_DDL = """messages long, rejected long, last_message_at long,
     latest_rejections array<struct<reason: string, source_partition: int, source_offset: long, source_at: long>>"""
 
 _COLUMNS = (
@@ -58,14 +58,14 @@ _REGISTER = sql.SQL(
 )
 
 
-def take_in(turn: Turn, batch_id: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def ingest(context: WriterContext, batch_id: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """For `mapInArrow`: rows (key, value, partition, offset, source_at ms, triggered_at s) in, one row of counts a task out."""
 
-    def take_in_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def ingest_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         messages = rejected = last_message_at = 0
         latest: deque[Rejection] = deque(maxlen=REJECTIONS_SHOWN)
-        with ExitStack() as at_end, database(turn.database_url) as connection:
-            dead_letters = _DeadLetters(turn, at_end)
+        with ExitStack() as at_end, database(context.database_url) as connection:
+            dead_letters = _DeadLetters(context, at_end)
             for batch in batches:
                 register = []
                 for row in batch.to_pylist():
@@ -82,12 +82,12 @@ def take_in(turn: Turn, batch_id: int) -> Callable[[Iterator[pa.RecordBatch]], I
                     trigger = row["triggered_at"] if state == "due" else None
                     # A sender's clock may go back, its partition's order does not.
                     source = (last_message_at, row["partition"], row["offset"])
-                    register.append((campaign.key, *campaign, turn.query_id, batch_id, *source, state, trigger))
-                _register(connection, turn.epoch, register)
+                    register.append((campaign.key, *campaign, context.query_id, batch_id, *source, state, trigger))
+                _register(connection, context.epoch, register)
         counted = {"messages": messages, "rejected": rejected, "last_message_at": last_message_at}
-        yield pa.RecordBatch.from_pylist([counted | {"latest_rejections": [each._asdict() for each in latest]}], TAKEN_IN)
+        yield pa.RecordBatch.from_pylist([counted | {"latest_rejections": [each._asdict() for each in latest]}], INGESTED)
 
-    return take_in_partition
+    return ingest_partition
 
 
 def _register(connection: psycopg.Connection, epoch: int, register: list[tuple]) -> None:
@@ -99,8 +99,8 @@ def _register(connection: psycopg.Connection, epoch: int, register: list[tuple])
 class _DeadLetters:
     """A task's rejected messages, published in one Kafka transaction with the input offset that it reaches; none, no cost."""
 
-    def __init__(self, turn: Turn, at_end: ExitStack):
-        self._turn = turn
+    def __init__(self, context: WriterContext, at_end: ExitStack):
+        self._context = context
         self._at_end = at_end
         self._producer: TransactionalProducer | None = None
         self._progress = TopicPartition("")
@@ -112,17 +112,17 @@ class _DeadLetters:
             return
         headers = {
             "reason": reason,
-            "source_topic": self._turn.topic_in,
+            "source_topic": self._context.topic_in,
             "source_partition": row["partition"],
             "source_offset": row["offset"],
         }
         encoded: dict[str, str | bytes | None] = {name: str(value) for name, value in headers.items()}
-        producer.produce(self._turn.topic_dead_letters, row["key"], row["value"], encoded)
+        producer.produce(self._context.topic_dead_letters, row["key"], row["value"], encoded)
         self._progress.offset = row["offset"] + 1
 
     def _begin(self, partition: int) -> TransactionalProducer:
-        topic, topic_id = self._turn.topic_in, self._turn.topic_in_id
-        self._producer = producer = TransactionalProducer(self._turn, dead_letters_writer(partition))
+        topic, topic_id = self._context.topic_in, self._context.topic_in_id
+        self._producer = producer = TransactionalProducer(self._context, dead_letters_producer_name(partition))
         known = producer.progress(topic, partition)
         if known.metadata == topic_id:  # else it speaks of a former topic of that name
             self._published = max(known.offset, 0)

@@ -11,7 +11,7 @@ from promo_assets.lake import checks, previews, tables
 from promo_assets.lake.cities import City
 from promo_assets.lake.files import LakeError
 from promo_assets.lake.steps import load_cities
-from promo_assets.lake.storage import Lake, Written
+from promo_assets.lake.storage import Lake, PartitionStats
 from promo_assets.lake.tables import Table
 
 OWNERS = ["team:data-engineering"]
@@ -22,7 +22,7 @@ def key_of(table: Table) -> dg.AssetKey:
     return dg.AssetKey([table.layer, table.name])
 
 
-def about(table: Table) -> dict[str, Any]:
+def asset_args(table: Table) -> dict[str, Any]:
     """What Dagster is told of a table: arguments of an asset's decorator."""
     return {
         "key": key_of(table),
@@ -33,14 +33,14 @@ def about(table: Table) -> dict[str, Any]:
 
 
 def spec_of(table: Table, deps: Iterable[dg.AssetDep]) -> dg.AssetSpec:
-    return dg.AssetSpec(**about(table), deps=deps)
+    return dg.AssetSpec(**asset_args(table), deps=deps)
 
 
 def report(
     context: Context,
     lake: Lake,
     table: Table,
-    done: Mapping[date, Written],
+    done: Mapping[date, PartitionStats],
     failed: Mapping[date, str] | None = None,
     more_checks: Iterable[dg.AssetCheckResult] = (),
     **metadata: Any,
@@ -48,13 +48,13 @@ def report(
     """The result of a step; where days failed, raises after the others are recorded."""
     if failed:
         for day, written in done.items():
-            context.log_event(dg.AssetMaterialization(key_of(table), partition=str(day), metadata=written_metadata(written)))
+            context.log_event(dg.AssetMaterialization(key_of(table), partition=str(day), metadata=stats_metadata(written)))
         raise dg.Failure(f"{len(failed)} of {len(done) + len(failed)} days failed. " + " · ".join(failed[day] for day in sorted(failed)))
     cities = load_cities(lake) if checks.CITIES in checks.check_names(table) else []
     for day, written in done.items():
-        shown = written_metadata(written) | previews.of_day(lake, table, day, cities)
+        shown = stats_metadata(written) | previews.preview_day(lake, table, day, cities)
         context.add_asset_metadata(shown, asset_key=key_of(table), partition_key=str(day))
-    results = [*checks.of_days(lake, table, done, cities), *more_checks]
+    results = [*checks.check_days(lake, table, done, cities), *more_checks]
     return dg.MaterializeResult(key_of(table), metadata={"dagster/column_lineage": _lineage(table), **metadata}, check_results=results)
 
 
@@ -75,7 +75,7 @@ def observe_raw(context: dg.OpExecutionContext, lake: Lake, daily: dg.DailyParti
         files = lake.files(tables.RAW_EVENTS, day)
         versions[str(day)] = sha256(repr(files).encode()).hexdigest()[:16]
         try:
-            found = written_metadata(lake.measure(tables.RAW_EVENTS, day))
+            found = stats_metadata(lake.measure(tables.RAW_EVENTS, day))
             found["extra_columns"] = ", ".join(lake.extra_columns(tables.RAW_EVENTS, day))
         except LakeError as error:
             found = {"unreadable": str(error)}
@@ -84,7 +84,7 @@ def observe_raw(context: dg.OpExecutionContext, lake: Lake, daily: dg.DailyParti
     return dg.DataVersionsByPartition(versions)
 
 
-def written_metadata(written: Written) -> dict[str, Any]:
+def stats_metadata(written: PartitionStats) -> dict[str, Any]:
     return {"dagster/row_count": written.rows, "bytes": written.bytes, "files": written.files}
 
 

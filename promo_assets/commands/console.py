@@ -27,12 +27,12 @@ class CommandError(Exception):
 _ours: TextIO | None = None  # standard error, where that was handed to others
 
 
-def listener() -> TextIO:
+def stderr() -> TextIO:
     """Where talk goes."""
     return _ours or sys.stderr
 
 
-def keep_noise_in(path: Path) -> None:
+def redirect_stderr_to(path: Path) -> None:
     """From here on standard error is ours alone: what a JVM, its workers and libraries write there goes to a file."""
     global _ours
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,18 +41,18 @@ def keep_noise_in(path: Path) -> None:
         os.dup2(file.fileno(), 2)
 
 
-def say(line: str) -> None:
+def info(line: str) -> None:
     """One line to standard error, whatever its length and whatever it holds."""
-    Console(file=listener()).print(Text(printable(line)), soft_wrap=True)
+    Console(file=stderr()).print(Text(printable(line)), soft_wrap=True)
 
 
 @contextlib.contextmanager
-def working(doing: str) -> Iterator[Callable[[str], None]]:
+def spinner(doing: str) -> Iterator[Callable[[str], None]]:
     """Shows that something goes on: a spinner on a terminal, else a line each; yields what tells the next step."""
-    console = Console(file=listener())
+    console = Console(file=stderr())
     if not console.is_terminal:
-        say(doing)
-        yield say
+        info(doing)
+        yield info
         return
     with console.status(Text(doing)) as status:
         yield lambda line: status.update(Text(printable(line)))
@@ -63,7 +63,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def counted(number: int, things: str) -> str:
+def count_of(number: int, things: str) -> str:
     """`things` is the plural: "1 campaign", "2,000 campaigns"."""
     return f"{number:,} {things.removesuffix('s') if number == 1 else things}"
 
@@ -76,7 +76,7 @@ def first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def signals_set(event: threading.Event) -> Iterator[None]:
+def stop_on_signals(event: threading.Event) -> Iterator[None]:
     """While it lasts, Ctrl-C and SIGTERM set `event` and interrupt nothing else; a closed terminal counts the same."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, lambda *_: event.set()) for number in numbers}
