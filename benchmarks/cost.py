@@ -42,12 +42,22 @@ class Spent:
 
     def since(self, before: "Spent") -> "Spent":
         cpu = {name: self.cpu[name] - before.cpu[name] for name in self.cpu}
-        return Spent(cpu, self.wal - before.wal, self.table - before.table, self.topic - before.topic, self.seconds - before.seconds)
+        return Spent(
+            cpu,
+            self.wal - before.wal,
+            self.table - before.table,
+            self.topic - before.topic,
+            self.seconds - before.seconds,
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=10, help="rounds of each load, 100,000 pairs each")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=10, help="rounds of each load, 100,000 pairs each"
+    )
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory(prefix="promo-bench-") as folder:
         home = Path(folder)
@@ -62,7 +72,9 @@ def main() -> None:
 def measure(settings: Settings, rounds: int) -> None:
     fill(settings)
     command = [str(Path(sys.executable).with_name("promo-assets")), "stream", "run"]
-    with subprocess.Popen(command, env={**os.environ, "PROMO_HOME": str(settings.home)}, stderr=subprocess.DEVNULL) as stream:
+    with subprocess.Popen(
+        command, env={**os.environ, "PROMO_HOME": str(settings.home)}, stderr=subprocess.DEVNULL
+    ) as stream:
         try:
             load = Load(settings, stream.pid)
             for shape in (SMALL, LARGE) * 3:  # warm
@@ -71,7 +83,9 @@ def measure(settings: Settings, rounds: int) -> None:
             for number in range(rounds):
                 for shape in spent:
                     spent[shape].append(load.run(*shape))
-                console.log(f"round {number + 1} of {rounds}: {spent[SMALL][-1].seconds:.2f} s, {spent[LARGE][-1].seconds:.2f} s")
+                console.log(
+                    f"round {number + 1} of {rounds}: {spent[SMALL][-1].seconds:.2f} s, {spent[LARGE][-1].seconds:.2f} s"
+                )
         finally:
             stream.terminate()
     print_prices(spent)
@@ -106,7 +120,8 @@ class Load:
             value = {
                 "restaurant_id": f"restaurant-{followers}-{number}",
                 "adv_campaign_id": f"campaign-{self._sent}",
-                "adv_campaign_content": "Two bowls of noodles for the price of one, today until six, at all our places in town. " * 2,
+                "adv_campaign_content": "Two bowls of noodles for the price of one, today until six, at all our places in town. "
+                * 2,
                 "adv_campaign_owner": "Ivan Petrov",
                 "adv_campaign_owner_contact": "ivan.petrov@restaurant.example",
                 "adv_campaign_datetime_start": now - 60,
@@ -117,7 +132,9 @@ class Load:
         self._producer.flush()
         delivered = "SELECT coalesce(sum(campaigns), 0) FROM promo_ledger.dispatches WHERE finished_at IS NOT NULL"
         deadline = time.monotonic() + 120
-        while (found := self._connection.execute(delivered).fetchone()) is None or found[0] < self._sent:
+        while (found := self._connection.execute(delivered).fetchone()) is None or found[
+            0
+        ] < self._sent:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{found} of {self._sent} campaigns")
             time.sleep(0.02)
@@ -126,12 +143,21 @@ class Load:
     def _look(self) -> Spent:
         local = self._settings.home / "local"
         roots = {"Postgres": local / "postgres.pid", "Kafka": local / "kafka.pid"}
-        found = {name: running[0] for name, record in roots.items() if (running := processes.running(record))}
-        cpu = {name: sum(map(_cpu, [root, *root.children(recursive=True)])) for name, root in found.items()}
+        found = {
+            name: running[0]
+            for name, record in roots.items()
+            if (running := processes.running(record))
+        }
+        cpu = {
+            name: sum(map(_cpu, [root, *root.children(recursive=True)]))
+            for name, root in found.items()
+        }
         family = [self._stream, *self._stream.children(recursive=True)]
         cpu["Spark's JVM"] = sum(_cpu(each) for each in family if each.name() == "java")
         cpu["Python"] = sum(_cpu(each) for each in family if each.name() != "java")
-        sizes = "SELECT pg_current_wal_lsn() - '0/0', pg_total_relation_size('subscribers_feedback')"
+        sizes = (
+            "SELECT pg_current_wal_lsn() - '0/0', pg_total_relation_size('subscribers_feedback')"
+        )
         wal, table = self._connection.execute(sizes).fetchone() or (0, 0)
         folders = (local / "kafka" / "data").glob(f"{self._settings.topic_out}-*")
         topic = sum(file.stat().st_size for folder in folders for file in folder.glob("*.log"))
@@ -151,12 +177,24 @@ def print_prices(spent: dict[tuple[int, int], list[Spent]]) -> None:
     for column in ("", "a campaign", "a notification"):
         table.add_column(column, justify="left" if not column else "right")
     for name in SPENDERS:
-        campaign, pair = prices(*(statistics.median(each.cpu[name] for each in spent[shape]) for shape in (SMALL, LARGE)))
+        campaign, pair = prices(
+            *(
+                statistics.median(each.cpu[name] for each in spent[shape])
+                for shape in (SMALL, LARGE)
+            )
+        )
         table.add_row(f"CPU of {name}", f"{campaign * 1e6:,.0f} µs", f"{pair * 1e6:,.1f} µs")
     for name in ("wal", "table", "topic"):
-        campaign, pair = prices(*(statistics.median(getattr(each, name) for each in spent[shape]) for shape in (SMALL, LARGE)))
+        campaign, pair = prices(
+            *(
+                statistics.median(getattr(each, name) for each in spent[shape])
+                for shape in (SMALL, LARGE)
+            )
+        )
         table.add_row(f"bytes of {name}", f"{campaign:,.0f}", f"{pair:,.0f}")
-    campaign, pair = prices(*(statistics.median(each.seconds for each in spent[shape]) for shape in (SMALL, LARGE)))
+    campaign, pair = prices(
+        *(statistics.median(each.seconds for each in spent[shape]) for shape in (SMALL, LARGE))
+    )
     table.add_row("time, both shards", f"{campaign * 1e6:,.0f} µs", f"{pair * 1e6:,.1f} µs")
     Console().print(table)
 

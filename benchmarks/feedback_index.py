@@ -38,7 +38,9 @@ console = Console(stderr=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=120)
     arguments = parser.parse_args()
@@ -58,29 +60,59 @@ def main() -> None:
 def measure(connection: psycopg.Connection, days: int, rows_a_day: int) -> None:
     for number, index in enumerate(KINDS.values()):
         table = sql.Identifier(f"feedback_{number}")
-        connection.execute(sql.SQL("CREATE TABLE {} (LIKE subscribers_feedback INCLUDING DEFAULTS)").format(table))
-        connection.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (id), SET (autovacuum_enabled = off)").format(table))
+        connection.execute(
+            sql.SQL("CREATE TABLE {} (LIKE subscribers_feedback INCLUDING DEFAULTS)").format(table)
+        )
+        connection.execute(
+            sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (id), SET (autovacuum_enabled = off)").format(
+                table
+            )
+        )
         if index:
             connection.execute(sql.SQL("CREATE INDEX ON {} USING " + index).format(table))
     copied: dict[str, list[float]] = {kind: [] for kind in KINDS}
     answered: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for day in range(days):
-        lines = [batch_lines(day, batch, rows_a_day // BATCHES_A_DAY) for batch in range(BATCHES_A_DAY)]
+        lines = [
+            batch_lines(day, batch, rows_a_day // BATCHES_A_DAY) for batch in range(BATCHES_A_DAY)
+        ]
         order = list(enumerate(KINDS))
         random.Random(day).shuffle(order)
         for number, kind in order:
             table = sql.Identifier(f"feedback_{number}")
-            copied[kind].append(timed(lambda table=table, lines=lines: copy(connection, table, lines)))
-            answered[kind].append(timed(lambda table=table, day=day: answer(connection, table, day)))
-            connection.execute(sql.SQL("VACUUM ANALYZE {}").format(table))  # sums up new pages in a BRIN, too
+            copied[kind].append(
+                timed(lambda table=table, lines=lines: copy(connection, table, lines))
+            )
+            answered[kind].append(
+                timed(lambda table=table, day=day: answer(connection, table, day))
+            )
+            connection.execute(
+                sql.SQL("VACUUM ANALYZE {}").format(table)
+            )  # sums up new pages in a BRIN, too
         console.log(f"day {day + 1} of {days}")
-    shown = Table("", "COPY, s", "ratio", "answers, s", "ratio", "pages of a day", "of all", "ms", "after deleting", "indexes, kB")
+    shown = Table(
+        "",
+        "COPY, s",
+        "ratio",
+        "answers, s",
+        "ratio",
+        "pages of a day",
+        "of all",
+        "ms",
+        "after deleting",
+        "indexes, kB",
+    )
     for number, kind in enumerate(KINDS):
-        ratios = [statistics.median(a / b for a, b in zip(took[kind], took["no index"], strict=True)) for took in (copied, answered)]
+        ratios = [
+            statistics.median(a / b for a, b in zip(took[kind], took["no index"], strict=True))
+            for took in (copied, answered)
+        ]
         pages, of_all, ms = day_read(connection, number, days // 2)
         replace_old_days(connection, sql.Identifier(f"feedback_{number}"), days, rows_a_day)
         later, _, _ = day_read(connection, number, days // 2)
-        size = connection.execute("SELECT pg_indexes_size(%s::regclass) / 1024", (f"feedback_{number}",)).fetchone()
+        size = connection.execute(
+            "SELECT pg_indexes_size(%s::regclass) / 1024", (f"feedback_{number}",)
+        ).fetchone()
         assert size
         shown.add_row(
             kind, f"{sum(copied[kind]):.1f}", f"{ratios[0]:.2f}", f"{sum(answered[kind]):.1f}", f"{ratios[1]:.2f}",
@@ -92,44 +124,65 @@ def measure(connection: psycopg.Connection, days: int, rows_a_day: int) -> None:
 def batch_lines(day: int, batch: int, rows: int) -> bytes:
     trigger = day * DAY_S + batch * DAY_S // BATCHES_A_DAY
     campaign = (
-        f"restaurant-{batch}\tcampaign-{day}-{batch}\tTwo bowls of noodles for the price of one, today until six\tIvan\tivan@x.example"
+        f"restaurant-{batch}\tcampaign-{day}-{batch}\t"
+        "Two bowls of noodles for the price of one, today until six\tIvan\tivan@x.example"
     )
     times = f"{trigger}\t{trigger + DAY_S}\t{trigger - 60}"
-    return "".join(f"{campaign}\t{times}\tclient-{client:08d}\t{trigger}\n" for client in range(rows)).encode()
+    return "".join(
+        f"{campaign}\t{times}\tclient-{client:08d}\t{trigger}\n" for client in range(rows)
+    ).encode()
 
 
 def copy(connection: psycopg.Connection, table: sql.Identifier, batches: list[bytes]) -> None:
     for lines in batches:
-        with connection.cursor().copy(sql.SQL("COPY {} (" + COLUMNS + ") FROM STDIN").format(table)) as into:
+        with connection.cursor().copy(
+            sql.SQL("COPY {} (" + COLUMNS + ") FROM STDIN").format(table)
+        ) as into:
             into.write(lines)
 
 
 def answer(connection: psycopg.Connection, table: sql.Identifier, day: int) -> None:
     """Without asking the index: what is measured is what the moved rows cost it."""
-    connection.execute("SET enable_bitmapscan = off; SET enable_indexscan = off; SET enable_seqscan = on")
+    connection.execute(
+        "SET enable_bitmapscan = off; SET enable_indexscan = off; SET enable_seqscan = on"
+    )
     share = ANSWERED / ANSWER_DAYS
     connection.execute(
-        sql.SQL("UPDATE {} SET feedback = 'will come' WHERE trigger_datetime_created >= %s AND (id::int8 * 7919 + %s) %% 1000 < %s").format(
-            table
-        ),
+        sql.SQL(
+            "UPDATE {} SET feedback = 'will come' WHERE trigger_datetime_created >= %s AND (id::int8 * 7919 + %s) %% 1000 < %s"
+        ).format(table),
         ((day - ANSWER_DAYS + 1) * DAY_S, day * 131, round(1000 * share)),
     )
 
 
-def replace_old_days(connection: psycopg.Connection, table: sql.Identifier, days: int, rows_a_day: int) -> None:
+def replace_old_days(
+    connection: psycopg.Connection, table: sql.Identifier, days: int, rows_a_day: int
+) -> None:
     """A third of the days goes, and half as many come."""
     connection.execute("RESET ALL")
-    connection.execute(sql.SQL("DELETE FROM {} WHERE trigger_datetime_created < %s").format(table), (days // 3 * DAY_S,))
+    connection.execute(
+        sql.SQL("DELETE FROM {} WHERE trigger_datetime_created < %s").format(table),
+        (days // 3 * DAY_S,),
+    )
     connection.execute(sql.SQL("VACUUM ANALYZE {}").format(table))
     for day in range(days, days + days // 6):
-        copy(connection, table, [batch_lines(day, batch, rows_a_day // BATCHES_A_DAY) for batch in range(BATCHES_A_DAY)])
+        copy(
+            connection,
+            table,
+            [
+                batch_lines(day, batch, rows_a_day // BATCHES_A_DAY)
+                for batch in range(BATCHES_A_DAY)
+            ],
+        )
     connection.execute(sql.SQL("VACUUM ANALYZE {}").format(table))
 
 
 def day_read(connection: psycopg.Connection, number: int, day: int) -> tuple[int, int, float]:
     """(pages read, pages of the table, ms) of one day, as the lake asks for it."""
     name = f"feedback_{number}"
-    connection.execute("RESET ALL; SET max_parallel_workers_per_gather = 0; SET enable_seqscan = off")
+    connection.execute(
+        "RESET ALL; SET max_parallel_workers_per_gather = 0; SET enable_seqscan = off"
+    )
     first = day * DAY_S
     query = sql.SQL(
         "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM {} WHERE trigger_datetime_created >= {} AND trigger_datetime_created < {}"

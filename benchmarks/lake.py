@@ -59,11 +59,18 @@ console = Console(stderr=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3, help="warm rounds, after the cold one")
     parser.add_argument("--small-only", action="store_true", help="leave out the 5 M events")
     parser.add_argument("--skip-textbook", action="store_true", help="leave out the textbook jobs")
-    parser.add_argument("--friends-limit", type=int, default=180, help="seconds that the textbook's friends are waited for")
+    parser.add_argument(
+        "--friends-limit",
+        type=int,
+        default=180,
+        help="seconds that the textbook's friends are waited for",
+    )
     parser.add_argument("--contestant", nargs=2, metavar=("NAME", "ROOT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contestant:
@@ -91,14 +98,18 @@ class Result:
         return sum(self.seconds[step][0] for step in steps)
 
     def warm(self, steps: list[str]) -> float:
-        return sum(statistics.median(self.seconds[step][1:] or self.seconds[step]) for step in steps)
+        return sum(
+            statistics.median(self.seconds[step][1:] or self.seconds[step]) for step in steps
+        )
 
 
 def make_sample(root: Path, events: int, users: int) -> None:
     days = days_between(START, AS_OF)
     console.log(f"{events:,} events")
     for number, day in enumerate(days):
-        sample = Sample(events // len(days) + (number < events % len(days)), users, CHANNELS, seed=1)
+        sample = Sample(
+            events // len(days) + (number < events % len(days)), users, CHANNELS, seed=1
+        )
         folder = root / tables.RAW_EVENTS.path.lstrip("/") / tables.day_folder(day)
         folder.mkdir(parents=True)
         write_day(sample, day, folder / "part-0.parquet", lambda _: None)
@@ -114,7 +125,9 @@ def race(root: Path, rounds: int) -> dict[str, Result]:
                 compare(root, "duckdb", [DDS, *MARTS])
             console.log(
                 f"round {number} of {rounds}: "
-                + ", ".join(f"{c.name} {sum(s[-1] for s in c.seconds.values()):.1f} s" for c in (ours, duck))
+                + ", ".join(
+                    f"{c.name} {sum(s[-1] for s in c.seconds.values()):.1f} s" for c in (ours, duck)
+                )
             )
         return {contestant.name: contestant.result() for contestant in (ours, duck)}
 
@@ -139,7 +152,9 @@ class Contestant:
         self._log = root / f"{name}.log"
         with self._log.open("w") as log:
             command = [sys.executable, __file__, "--contestant", name, str(root)]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            )
         threading.Thread(target=self._listen, daemon=True).start()
         threading.Thread(target=self._watch_memory, daemon=True).start()
 
@@ -185,7 +200,9 @@ class Contestant:
                 for process in (root, *root.children(recursive=True)):
                     # Not by its name: what the JVM forks has, until it is another program, the name of a thread and the JVM's memory.
                     kind = "JVM" if Path(process.exe()).name == "java" else "Python"
-                    self._peak_mib[kind] = max(self._peak_mib.get(kind, 0), process.memory_info().rss / 2**20)
+                    self._peak_mib[kind] = max(
+                        self._peak_mib.get(kind, 0), process.memory_info().rss / 2**20
+                    )
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 if self._process.poll() is not None:
                     return
@@ -213,13 +230,20 @@ def open_ours(root: Path) -> Steps:
     from promo_assets.lake.storage import Lake
     from promo_assets.spark import open_session
 
-    lake = Lake(open_session(Settings(home=root / "home", spark_master=f"local[{THREADS}]"), "bench"), str(root), OWNER)
+    lake = Lake(
+        open_session(Settings(home=root / "home", spark_master=f"local[{THREADS}]"), "bench"),
+        str(root),
+        OWNER,
+    )
     cities, days = steps.load_cities(lake), days_between(START, AS_OF)
     return {
         STG: lambda: steps.stage(lake, days),
         DDS: lambda: steps.clean(lake, cities, days),
         REJECTED: lambda: steps.reject(lake, days),
-        **{table.name: lambda table=table: steps.build_history(lake, table, days) for table in tables.HISTORY},
+        **{
+            table.name: lambda table=table: steps.build_history(lake, table, days)
+            for table in tables.HISTORY
+        },
         USERS: lambda: steps.build_users(lake, cities, AS_OF, DEPTH),
         GEO: lambda: steps.build_geo(lake, AS_OF, DEPTH),
         FRIENDS: lambda: steps.build_friends(lake, cities, AS_OF, DEPTH, datetime.now(UTC)),
@@ -233,99 +257,205 @@ def open_textbook(root: Path) -> Steps:
     from promo_assets.spark import prepare_environment
 
     prepare_environment(Settings(home=root / "home"))
-    session = SparkSession.builder.master(f"local[{THREADS}]").config("spark.sql.session.timeZone", "UTC")
+    session = SparkSession.builder.master(f"local[{THREADS}]").config(
+        "spark.sql.session.timeZone", "UTC"
+    )
     spark = session.config("spark.ui.enabled", "false").getOrCreate()
-    rows = [(city.city_id, city.city, city.lat, city.lon, city.timezone) for city in parse_cities(SHIPPED.read_bytes())]
-    cities = spark.createDataFrame(rows, "city_id long, city string, city_lat double, city_lon double, timezone string")
+    rows = [
+        (city.city_id, city.city, city.lat, city.lon, city.timezone)
+        for city in parse_cities(SHIPPED.read_bytes())
+    ]
+    cities = spark.createDataFrame(
+        rows, "city_id long, city string, city_lat double, city_lon double, timezone string"
+    )
     timezones = cities.select("city_id", "city", "timezone")
 
     @F.udf("double")
     def distance(lat_1: float, lon_1: float, lat_2: float, lon_2: float) -> float:
         lat_1, lon_1, lat_2, lon_2 = map(math.radians, (lat_1, lon_1, lat_2, lon_2))
-        a = math.sin((lat_2 - lat_1) / 2) ** 2 + math.cos(lat_1) * math.cos(lat_2) * math.sin((lon_2 - lon_1) / 2) ** 2
+        a = (
+            math.sin((lat_2 - lat_1) / 2) ** 2
+            + math.cos(lat_1) * math.cos(lat_2) * math.sin((lon_2 - lon_1) / 2) ** 2
+        )
         return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(a))
 
     def read_events() -> DataFrame:
         raw = spark.read.parquet(str(root / tables.RAW_EVENTS.path.lstrip("/")))
         event, kind = F.col("event"), F.col("event_type")
         message, reaction, subscription = (kind == name for name in tables.EVENT_TYPES)
-        user = F.when(message, event.message_from.cast("string")).when(reaction, event.reaction_from)
+        user = F.when(message, event.message_from.cast("string")).when(
+            reaction, event.reaction_from
+        )
         user = user.when(subscription, F.coalesce(event.user, event.subscription_user))
-        channel = F.when(message, event.message_channel_to).when(reaction, event.channel_id).when(subscription, event.subscription_channel)
+        channel = (
+            F.when(message, event.message_channel_to)
+            .when(reaction, event.channel_id)
+            .when(subscription, event.subscription_channel)
+        )
         at = F.coalesce(event.datetime, event.message_ts)
         events = raw.where(kind.isin(*tables.EVENT_TYPES)).select(
             F.when(user.rlike("^[0-9]+$"), user.cast("long")).alias("user_id"),
             event.message_id.alias("message_id"),
             event.message_to.alias("message_to"),
             channel.alias("channel_id"),
-            F.when(at.rlike(r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?$"), at.try_cast("timestamp")).alias("event_at"),
+            F.when(
+                at.rlike(r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?$"), at.try_cast("timestamp")
+            ).alias("event_at"),
             *("lat", "lon", "event_type", "date"),
         )
-        on_earth = F.coalesce(F.col("lat").between(-90, 90), F.lit(True)) & F.coalesce(F.col("lon").between(-180, 180), F.lit(True))
-        return events.where(F.col("user_id").isNotNull() & (F.to_date("event_at") == F.col("date")) & on_earth)
+        on_earth = F.coalesce(F.col("lat").between(-90, 90), F.lit(True)) & F.coalesce(
+            F.col("lon").between(-180, 180), F.lit(True)
+        )
+        return events.where(
+            F.col("user_id").isNotNull() & (F.to_date("event_at") == F.col("date")) & on_earth
+        )
 
     def with_city(events: DataFrame) -> DataFrame:
-        located = events.where("lat is not null and lon is not null").withColumn("number", F.monotonically_increasing_id())
-        away = located.crossJoin(cities.drop("city", "timezone")).withColumn("distance", distance("lat", "lon", "city_lat", "city_lon"))
+        located = events.where("lat is not null and lon is not null").withColumn(
+            "number", F.monotonically_increasing_id()
+        )
+        away = located.crossJoin(cities.drop("city", "timezone")).withColumn(
+            "distance", distance("lat", "lon", "city_lat", "city_lon")
+        )
         nearest = Window.partitionBy("number").orderBy("distance", "city_id")
-        return away.withColumn("rank", F.row_number().over(nearest)).where("rank = 1").select(*events.columns, "city_id")
+        return (
+            away.withColumn("rank", F.row_number().over(nearest))
+            .where("rank = 1")
+            .select(*events.columns, "city_id")
+        )
 
     def write(frame: DataFrame, table: str, *split: str) -> None:
         frame.write.mode("overwrite").partitionBy(*split).parquet(str(root / "textbook" / table))
 
     def dds() -> None:
-        nowhere = read_events().where("lat is null or lon is null").withColumn("city_id", F.lit(None).cast("long"))
+        nowhere = (
+            read_events()
+            .where("lat is null or lon is null")
+            .withColumn("city_id", F.lit(None).cast("long"))
+        )
         write(with_city(read_events()).unionByName(nowhere), DDS, "date", "event_type")
 
     def users() -> None:
         ordered = Window.partitionBy("user_id").orderBy("event_at", "message_id", "lat", "lon")
-        messages = with_city(read_events().where("event_type = 'message'")).join(timezones, "city_id")
-        arrivals = messages.withColumn("before", F.lag("city_id").over(ordered)).where("before is null or before <> city_id")
-        left = F.coalesce(F.lead("event_at").over(ordered), F.lit(AS_OF + timedelta(days=1)).cast("timestamp"))
-        visits = arrivals.withColumn("days", (left.cast("double") - F.col("event_at").cast("double")) / 86_400)
-        backwards = Window.partitionBy("user_id").orderBy(*(F.desc(name) for name in ("event_at", "message_id", "lat", "lon")))
-        last = messages.withColumn("rank", F.row_number().over(backwards)).where("rank = 1")
-        home = visits.where("days > 27").withColumn("rank", F.row_number().over(backwards)).where("rank = 1")
-        travels = visits.groupBy("user_id").agg(
-            F.sort_array(F.collect_list(F.struct("event_at", "message_id", "lat", "lon", "city"))).alias("v")
+        messages = with_city(read_events().where("event_type = 'message'")).join(
+            timezones, "city_id"
         )
-        mart = last.join(home.select("user_id", F.col("city").alias("home_city")), "user_id", "left").join(travels, "user_id")
+        arrivals = messages.withColumn("before", F.lag("city_id").over(ordered)).where(
+            "before is null or before <> city_id"
+        )
+        left = F.coalesce(
+            F.lead("event_at").over(ordered), F.lit(AS_OF + timedelta(days=1)).cast("timestamp")
+        )
+        visits = arrivals.withColumn(
+            "days", (left.cast("double") - F.col("event_at").cast("double")) / 86_400
+        )
+        backwards = Window.partitionBy("user_id").orderBy(
+            *(F.desc(name) for name in ("event_at", "message_id", "lat", "lon"))
+        )
+        last = messages.withColumn("rank", F.row_number().over(backwards)).where("rank = 1")
+        home = (
+            visits.where("days > 27")
+            .withColumn("rank", F.row_number().over(backwards))
+            .where("rank = 1")
+        )
+        travels = visits.groupBy("user_id").agg(
+            F.sort_array(
+                F.collect_list(F.struct("event_at", "message_id", "lat", "lon", "city"))
+            ).alias("v")
+        )
+        mart = last.join(
+            home.select("user_id", F.col("city").alias("home_city")), "user_id", "left"
+        ).join(travels, "user_id")
         local_time = F.from_utc_timestamp("event_at", F.col("timezone")).alias("local_time")
         travel = (F.size("v").alias("travel_count"), F.col("v.city").alias("travel_array"))
-        write(mart.select("user_id", F.col("city").alias("act_city"), "home_city", *travel, local_time), USERS)
+        write(
+            mart.select(
+                "user_id", F.col("city").alias("act_city"), "home_city", *travel, local_time
+            ),
+            USERS,
+        )
 
     def geo() -> None:
-        events = with_city(read_events()).select("user_id", "message_id", "lat", "lon", "event_at", "event_type", "city_id", "date")
-        nowhere = (
-            read_events().where("event_type = 'message' and (lat is null or lon is null)").withColumn("city_id", F.lit(None).cast("long"))
+        events = with_city(read_events()).select(
+            "user_id", "message_id", "lat", "lon", "event_at", "event_type", "city_id", "date"
         )
-        messages = events.where("event_type = 'message'").unionByName(nowhere.select(*events.columns))
+        nowhere = (
+            read_events()
+            .where("event_type = 'message' and (lat is null or lon is null)")
+            .withColumn("city_id", F.lit(None).cast("long"))
+        )
+        messages = events.where("event_type = 'message'").unionByName(
+            nowhere.select(*events.columns)
+        )
         ordered = Window.partitionBy("user_id").orderBy("event_at", "message_id", "lat", "lon")
-        first = messages.withColumn("rank", F.row_number().over(ordered)).where("rank = 1 and city_id is not null").drop("rank")
+        first = (
+            messages.withColumn("rank", F.row_number().over(ordered))
+            .where("rank = 1 and city_id is not null")
+            .drop("rank")
+        )
         happened = events.unionByName(first.withColumn("event_type", F.lit("user")))
-        happened = happened.withColumn("week", F.date_trunc("week", "event_at")).withColumn("month", F.date_trunc("month", "event_at"))
+        happened = happened.withColumn("week", F.date_trunc("week", "event_at")).withColumn(
+            "month", F.date_trunc("month", "event_at")
+        )
         mart = happened.select(F.col("city_id").alias("zone_id"), "week", "month").distinct()
         for period in ("week", "month"):
-            counts = (F.count(F.when(F.col("event_type") == kind, 1)).alias(f"{period}_{kind}") for kind in (*tables.EVENT_TYPES, "user"))
-            mart = mart.join(happened.groupBy(F.col("city_id").alias("zone_id"), period).agg(*counts), ["zone_id", period])
+            counts = (
+                F.count(F.when(F.col("event_type") == kind, 1)).alias(f"{period}_{kind}")
+                for kind in (*tables.EVENT_TYPES, "user")
+            )
+            mart = mart.join(
+                happened.groupBy(F.col("city_id").alias("zone_id"), period).agg(*counts),
+                ["zone_id", period],
+            )
         write(mart.select(*tables.GEO_MART.column_names), GEO)
 
     def friends() -> None:
-        subscribed = read_events().where("event_type = 'subscription'").select("user_id", "channel_id").distinct()
-        left, right = subscribed.withColumnRenamed("user_id", "user_left"), subscribed.withColumnRenamed("user_id", "user_right")
-        pairs = left.join(right, "channel_id").where("user_left < user_right").select("user_left", "user_right").distinct()
-        backwards = Window.partitionBy("user_id").orderBy(*(F.desc(name) for name in ("event_at", "message_id", "lat", "lon")))
-        last = with_city(read_events()).withColumn("rank", F.row_number().over(backwards)).where("rank = 1")
-        one = last.selectExpr("user_id user_left", "lat lat_1", "lon lon_1", "city_id zone_id").join(
-            timezones.withColumnRenamed("city_id", "zone_id"), "zone_id"
+        subscribed = (
+            read_events()
+            .where("event_type = 'subscription'")
+            .select("user_id", "channel_id")
+            .distinct()
         )
+        left, right = (
+            subscribed.withColumnRenamed("user_id", "user_left"),
+            subscribed.withColumnRenamed("user_id", "user_right"),
+        )
+        pairs = (
+            left.join(right, "channel_id")
+            .where("user_left < user_right")
+            .select("user_left", "user_right")
+            .distinct()
+        )
+        backwards = Window.partitionBy("user_id").orderBy(
+            *(F.desc(name) for name in ("event_at", "message_id", "lat", "lon"))
+        )
+        last = (
+            with_city(read_events())
+            .withColumn("rank", F.row_number().over(backwards))
+            .where("rank = 1")
+        )
+        one = last.selectExpr(
+            "user_id user_left", "lat lat_1", "lon lon_1", "city_id zone_id"
+        ).join(timezones.withColumnRenamed("city_id", "zone_id"), "zone_id")
         other = last.selectExpr("user_id user_right", "lat lat_2", "lon lon_2")
-        near = pairs.join(one, "user_left").join(other, "user_right").where(distance("lat_1", "lon_1", "lat_2", "lon_2") <= 1)
+        near = (
+            pairs.join(one, "user_left")
+            .join(other, "user_right")
+            .where(distance("lat_1", "lon_1", "lat_2", "lon_2") <= 1)
+        )
         direct = read_events().where("event_type = 'message'")
-        wrote = direct.select(F.least("user_id", "message_to").alias("user_left"), F.greatest("user_id", "message_to").alias("user_right"))
-        strangers = near.join(wrote, ["user_left", "user_right"], "left_anti").withColumn("processed_dttm", F.current_timestamp())
+        wrote = direct.select(
+            F.least("user_id", "message_to").alias("user_left"),
+            F.greatest("user_id", "message_to").alias("user_right"),
+        )
+        strangers = near.join(wrote, ["user_left", "user_right"], "left_anti").withColumn(
+            "processed_dttm", F.current_timestamp()
+        )
         local_time = F.from_utc_timestamp("processed_dttm", F.col("timezone")).alias("local_time")
-        write(strangers.select("user_left", "user_right", "zone_id", "processed_dttm", local_time), FRIENDS)
+        write(
+            strangers.select("user_left", "user_right", "zone_id", "processed_dttm", local_time),
+            FRIENDS,
+        )
 
     return {DDS: dds, USERS: users, GEO: geo, FRIENDS: friends}
 
@@ -472,15 +602,21 @@ def open_duckdb(root: Path) -> Steps:
     database = connect(root)
     cities = parse_cities(SHIPPED.read_bytes())
     database.execute("create table cities (city_id bigint, city varchar, timezone varchar)")
-    database.executemany("insert into cities values (?, ?, ?)", [(city.city_id, city.city, city.timezone) for city in cities])
+    database.executemany(
+        "insert into cities values (?, ?, ?)",
+        [(city.city_id, city.city, city.timezone) for city in cities],
+    )
     database.execute(NEAR)
     database.execute("set preserve_insertion_order = false")
     dots = [
-        f"x * {x!r} + y * {y!r} + z * {z!r} as dot_{city.city_id}" for city, (x, y, z) in zip(cities, map(unit_vector, cities), strict=True)
+        f"x * {x!r} + y * {y!r} + z * {z!r} as dot_{city.city_id}"
+        for city, (x, y, z) in zip(cities, map(unit_vector, cities), strict=True)
     ]
     names = [f"dot_{city.city_id}" for city in cities]
     cases = [f"when dot_{city.city_id} >= nearly_best then {city.city_id}" for city in cities]
-    dds = DUCK_DDS.format(dots=", ".join(dots), names=", ".join(names), nearly=NEARLY_EQUAL, cases=" ".join(cases))
+    dds = DUCK_DDS.format(
+        dots=", ".join(dots), names=", ".join(names), nearly=NEARLY_EQUAL, cases=" ".join(cases)
+    )
     counts = [
         f"coalesce(sum({kind}) over in_{period}, 0)::bigint as {period}_{'user' if kind == 'registration' else kind}"
         for period in ("week", "month")
@@ -489,26 +625,39 @@ def open_duckdb(root: Path) -> Steps:
     limit = (2 * EARTH_RADIUS_KM * math.sin(1 / (2 * EARTH_RADIUS_KM))) ** 2
     (root / "duckdb").mkdir()
 
-    def replace(name: str, statements: str, values: dict[str, object], options: str = "", suffix: str = ".parquet") -> None:
+    def replace(
+        name: str,
+        statements: str,
+        values: dict[str, object],
+        options: str = "",
+        suffix: str = ".parquet",
+    ) -> None:
         place = root / "duckdb" / f"{name}{suffix}"
         shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
         view("events", tables.EVENTS)
         view("staged", tables.STG_EVENTS)
         *steps, query = statements.split(";")
         for statement in (*steps, f"copy ({query}) to '{place}' (format parquet{options})"):
-            database.execute(statement, {name: value for name, value in values.items() if f"${name}" in statement})
+            database.execute(
+                statement,
+                {name: value for name, value in values.items() if f"${name}" in statement},
+            )
 
     def view(name: str, table: tables.Table) -> None:
         files = path_of_ours(root, table) / "*" / "*" / "*.parquet"
         types = "{'date': date, 'event_type': varchar}"
-        database.execute(f"create or replace view {name} as from read_parquet('{files}', hive_partitioning = true, hive_types = {types})")
+        database.execute(
+            f"create or replace view {name} as from read_parquet('{files}', hive_partitioning = true, hive_types = {types})"
+        )
 
     window = {"start": START, "as_of": AS_OF}
     return {
         DDS: lambda: replace(DDS, dds, {}, ", partition_by (date, event_type)", ""),
         USERS: lambda: replace(USERS, DUCK_USERS, window),
         GEO: lambda: replace(GEO, DUCK_GEO.format(counts=", ".join(counts)), window),
-        FRIENDS: lambda: replace(FRIENDS, DUCK_FRIENDS.format(limit=repr(limit)), {**window, "now": datetime.now(UTC)}),
+        FRIENDS: lambda: replace(
+            FRIENDS, DUCK_FRIENDS.format(limit=repr(limit)), {**window, "now": datetime.now(UTC)}
+        ),
     }
 
 
@@ -538,17 +687,29 @@ def compare(root: Path, name: str, steps: list[str]) -> None:
     database = connect(root)
     of = {DDS: tables.EVENTS, **{table.name: table for table in tables.MARTS}}
     for step in steps:
-        columns = ", ".join(column for column in of[step].column_names if step != FRIENDS or column not in ("processed_dttm", "local_time"))
+        columns = ", ".join(
+            column
+            for column in of[step].column_names
+            if step != FRIENDS or column not in ("processed_dttm", "local_time")
+        )
         theirs_path = root / name / step
         glob = f"{theirs_path}/**/*.parquet" if theirs_path.is_dir() else f"{theirs_path}.parquet"
         mine, theirs = (
             f"select {columns} from read_parquet('{place}', hive_partitioning = true, hive_types_autocast = false)"
             for place in (f"{path_of_ours(root, of[step])}/**/*.parquet", glob)
         )
-        sums = [database.execute(f"select count(*), sum(hash(row))::varchar from ({query}) row").fetchone() for query in (mine, theirs)]
+        sums = [
+            database.execute(
+                f"select count(*), sum(hash(row))::varchar from ({query}) row"
+            ).fetchone()
+            for query in (mine, theirs)
+        ]
         if sums[0] != sums[1]:
             for title, one, other in (("ours only", mine, theirs), (f"{name} only", theirs, mine)):
-                console.print(title, database.execute(f"{one} except all {other} order by all limit 5").fetchall())
+                console.print(
+                    title,
+                    database.execute(f"{one} except all {other} order by all limit 5").fetchall(),
+                )
             sys.exit(f"{step}: ours has (rows, checksum) {sums[0]}, {name} {sums[1]}")
         console.log(f"{step}: {sums[0][0]:,} rows, the same as {name}'s")
 
@@ -571,8 +732,16 @@ def print_times(size: str, results: dict[str, Result]) -> None:
         table.add_column(column, justify="left" if not column else "right")
     for name, steps in {"session": ["session"], **{step: [step] for step in OURS}, **SUMS}.items():
         theirs = [step for step in steps if step in duck.seconds]
-        known = textbook and all(step in textbook.seconds or step in HISTORY for step in steps) and not set(steps) <= set(HISTORY)
-        slow = textbook.cold([step for step in steps if step in textbook.seconds]) if textbook and known else 0
+        known = (
+            textbook
+            and all(step in textbook.seconds or step in HISTORY for step in steps)
+            and not set(steps) <= set(HISTORY)
+        )
+        slow = (
+            textbook.cold([step for step in steps if step in textbook.seconds])
+            if textbook and known
+            else 0
+        )
         table.add_row(
             name,
             f"{ours.cold(steps):.2f}",
@@ -582,12 +751,17 @@ def print_times(size: str, results: dict[str, Result]) -> None:
             f"{duck.warm(theirs):.2f}" if theirs and name != "session" else "",
             f"{ours.warm(steps) / duck.warm(theirs):.2f}" if theirs and name != "session" else "",
             f"{slow:.1f}" if slow and slow < math.inf else "not finished" if slow else "",
-            f"{slow / ours.cold(steps):.1f}" if slow and slow < math.inf and name != "session" else "",
+            f"{slow / ours.cold(steps):.1f}"
+            if slow and slow < math.inf and name != "session"
+            else "",
             end_section=name in ("session", FRIENDS),
         )
     Console(width=160).print(table)
     for name, result in results.items():
-        print(f"peak memory, {size}, {name}: " + ", ".join(f"{kind} {mib:,.0f} MiB" for kind, mib in result.peak_mib.items()))
+        print(
+            f"peak memory, {size}, {name}: "
+            + ", ".join(f"{kind} {mib:,.0f} MiB" for kind, mib in result.peak_mib.items())
+        )
 
 
 def print_targets(results: dict[str, dict[str, Result]]) -> None:
@@ -604,7 +778,12 @@ def print_targets(results: dict[str, dict[str, Result]]) -> None:
         slow = small["textbook"].cold([DDS, USERS, GEO])
         for name in ("DDS + users + geo", "the same + their history"):
             cold, warm = slow / ours.cold(SUMS[name]), slow / ours.warm(SUMS[name])
-            judge(f"{name}, 0.5 M, textbook / ours", ">= 10", f"{cold:.1f} cold, {warm:.1f} warm", cold >= 10)
+            judge(
+                f"{name}, 0.5 M, textbook / ours",
+                ">= 10",
+                f"{cold:.1f} cold, {warm:.1f} warm",
+                cold >= 10,
+            )
     if large:
         mine, theirs = large["ours"], large["duckdb"]
         for name in ("all marts", "all marts + history"):
@@ -612,7 +791,9 @@ def print_targets(results: dict[str, dict[str, Result]]) -> None:
             judge(f"{name}, 5 M, ours / duckdb, warm", "<= 3 (aim: 2)", f"{ratio:.2f}", ratio <= 3)
         for mart in MARTS:
             ratio = mine.warm([mart]) / ours.warm([mart])
-            target, reached = ("grows with the pairs", True) if mart == FRIENDS else ("<= 12", ratio <= 12)
+            target, reached = (
+                ("grows with the pairs", True) if mart == FRIENDS else ("<= 12", ratio <= 12)
+            )
             judge(f"{mart}, 5 M / 0.5 M, warm", target, f"{ratio:.1f}", reached)
         peak = sum(mine.peak_mib.values())
         judge("peak memory of ours, 5 M", "<= 2048 MiB", f"{peak:,.0f} MiB", peak <= 2048)

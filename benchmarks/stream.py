@@ -36,9 +36,13 @@ console = Console(stderr=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of the catch-up measurement")
-    parser.add_argument("--singles", type=int, default=30, help="campaigns sent one by one for the latency")
+    parser.add_argument(
+        "--singles", type=int, default=30, help="campaigns sent one by one for the latency"
+    )
     parser.add_argument("--skip-large", action="store_true", help="leave out the 10 M favourites")
     parser.add_argument("--contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -49,7 +53,12 @@ def main() -> None:
         settings = Settings(home=Path(folder))
         try:
             services.up(settings, console.log)
-            race(Settings(home=Path(folder)), arguments.rounds, arguments.singles, not arguments.skip_large)
+            race(
+                Settings(home=Path(folder)),
+                arguments.rounds,
+                arguments.singles,
+                not arguments.skip_large,
+            )
         finally:
             services.down(settings, console.log)
             remove_data_folder(settings.home / "local" / "postgres")
@@ -78,7 +87,9 @@ def race(settings: Settings, rounds: int, singles: int, large: bool) -> None:
         if large:
             console.log("9,000,000 more favourites")
             fill_favourites(settings, 1_000_000, 10_000_000)
-            delays["ours, 10 M favourites"] = [contestants["ours"].send_and_wait(1) for _ in range(singles + 3)][3:]
+            delays["ours, 10 M favourites"] = [
+                contestants["ours"].send_and_wait(1) for _ in range(singles + 3)
+            ][3:]
         for contestant in contestants.values():
             contestant.check(settings)
     finally:
@@ -88,11 +99,15 @@ def race(settings: Settings, rounds: int, singles: int, large: bool) -> None:
 
 
 def print_results(rates: dict[str, list[float]], delays: dict[str, list[float]]) -> None:
-    table = Table(title=f"{CAMPAIGNS:,} campaigns to {PAIRS:,} pairs, 1 M favourites; {len(rates['ours'])} rounds, medians")
+    table = Table(
+        title=f"{CAMPAIGNS:,} campaigns to {PAIRS:,} pairs, 1 M favourites; {len(rates['ours'])} rounds, medians"
+    )
     for column in ("", "notifications/s", "ours is", "one campaign p50", "p95"):
         table.add_column(column, justify="left" if not column else "right")
     for name, of_name in delays.items():
-        pairwise = [mine / theirs for mine, theirs in zip(rates["ours"], rates.get(name, []), strict=False)]
+        pairwise = [
+            mine / theirs for mine, theirs in zip(rates["ours"], rates.get(name, []), strict=False)
+        ]
         table.add_row(
             name,
             f"{statistics.median(rates[name]):,.0f}" if name in rates else "",
@@ -102,7 +117,9 @@ def print_results(rates: dict[str, list[float]], delays: dict[str, list[float]])
         )
     Console().print(table)
     if (name := "ours, 10 M favourites") in delays:
-        print(f"10 M favourites / 1 M, p50: {statistics.median(delays[name]) / statistics.median(delays['ours']):.2f} x")
+        print(
+            f"10 M favourites / 1 M, p50: {statistics.median(delays[name]) / statistics.median(delays['ours']):.2f} x"
+        )
 
 
 def fill_favourites(settings: Settings, first: int, last: int) -> None:
@@ -125,7 +142,9 @@ class Contestant:
         self.name = name
         self.topic_in, self.topic_out = f"{name}_in", f"{name}_out"
         admin = AdminClient(settings.kafka_client())
-        for future in admin.create_topics([NewTopic(topic, 3, 1) for topic in (self.topic_in, self.topic_out, f"{name}_dead")]).values():
+        for future in admin.create_topics(
+            [NewTopic(topic, 3, 1) for topic in (self.topic_in, self.topic_out, f"{name}_dead")]
+        ).values():
             future.result()
         env = {
             **os.environ,
@@ -136,7 +155,9 @@ class Contestant:
         }
         with (settings.home / f"{name}.log").open("w") as log:
             command = [sys.executable, __file__, "--contestant", name]
-            self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=log, text=True)
+            self.process = subprocess.Popen(
+                command, env=env, stdout=subprocess.PIPE, stderr=log, text=True
+            )
         self._producer = Producer(settings.kafka_client() | {"linger.ms": "0"})
         self._delivered = 0
         self._sent = 0
@@ -163,7 +184,8 @@ class Contestant:
             value = {
                 "restaurant_id": f"restaurant-0{self._sent * 7 % RESTAURANTS:05d}",
                 "adv_campaign_id": f"{self.name}-{self._sent}",
-                "adv_campaign_content": "Two bowls of noodles for the price of one, today until six, at all our places in town. " * 2,
+                "adv_campaign_content": "Two bowls of noodles for the price of one, today until six, at all our places in town. "
+                * 2,
                 "adv_campaign_owner": "Ivan Petrov",
                 "adv_campaign_owner_contact": "ivan.petrov@restaurant.example",
                 "adv_campaign_datetime_start": now - 60,
@@ -177,7 +199,9 @@ class Contestant:
             self._producer.produce(self.topic_in, value=value)
         self._producer.flush()
         with self._moved:
-            if not self._moved.wait_for(lambda: self._delivered >= awaited or self.process.poll() is not None, 300):
+            if not self._moved.wait_for(
+                lambda: self._delivered >= awaited or self.process.poll() is not None, 300
+            ):
                 raise TimeoutError(f"{self.name}: {self._delivered} of {awaited} pairs")
         assert self.process.poll() is None, f"{self.name} has ended"
         return time.perf_counter() - started
@@ -188,7 +212,12 @@ class Contestant:
         with psycopg.connect(settings.database_url) as connection:
             counted = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
         reader = Consumer(
-            settings.kafka_client() | {"group.id": "check", "isolation.level": "read_committed", "enable.partition.eof": "true"}
+            settings.kafka_client()
+            | {
+                "group.id": "check",
+                "isolation.level": "read_committed",
+                "enable.partition.eof": "true",
+            }
         )
         reader.assign([TopicPartition(self.topic_out, partition, 0) for partition in range(3)])
         messages = ends = 0
@@ -238,12 +267,16 @@ def run_textbook(settings: Settings) -> None:
 
     def deliver(batch: DataFrame, _: int) -> None:
         nonlocal delivered
-        subscribers = spark.read.format("jdbc").options(**jdbc, dbtable="subscribers_restaurants").load()
-        pairs = batch.join(subscribers.select("restaurant_id", "client_id").distinct(), "restaurant_id").select(*COLUMNS)
+        subscribers = (
+            spark.read.format("jdbc").options(**jdbc, dbtable="subscribers_restaurants").load()
+        )
+        pairs = batch.join(
+            subscribers.select("restaurant_id", "client_id").distinct(), "restaurant_id"
+        ).select(*COLUMNS)
         pairs.persist()
-        pairs.withColumn("feedback", F.lit(None).cast("string")).write.format("jdbc").options(**jdbc, dbtable="textbook_feedback").mode(
-            "append"
-        ).save()
+        pairs.withColumn("feedback", F.lit(None).cast("string")).write.format("jdbc").options(
+            **jdbc, dbtable="textbook_feedback"
+        ).mode("append").save()
         messages = pairs.select(F.to_json(F.struct(*COLUMNS)).alias("value"))
         messages.write.format("kafka").options(
             **{"kafka.bootstrap.servers": settings.bootstrap_servers, "topic": settings.topic_out}
@@ -252,7 +285,11 @@ def run_textbook(settings: Settings) -> None:
         pairs.unpersist()
         say_delivered(delivered)
 
-    source = {"kafka.bootstrap.servers": settings.bootstrap_servers, "subscribe": settings.topic_in, "startingOffsets": "earliest"}
+    source = {
+        "kafka.bootstrap.servers": settings.bootstrap_servers,
+        "subscribe": settings.topic_in,
+        "startingOffsets": "earliest",
+    }
     now = F.unix_timestamp(F.current_timestamp())
     campaigns = (
         spark.readStream.format("kafka").options(**source).load()
@@ -260,16 +297,26 @@ def run_textbook(settings: Settings) -> None:
         .where((F.col("adv_campaign_datetime_start") <= now) & (now < F.col("adv_campaign_datetime_end")))
         .withColumn("trigger_datetime_created", now.cast("int"))
     )  # fmt: skip
-    writer = campaigns.writeStream.foreachBatch(deliver).option("checkpointLocation", str(settings.home / "textbook-checkpoint"))
+    writer = campaigns.writeStream.foreachBatch(deliver).option(
+        "checkpointLocation", str(settings.home / "textbook-checkpoint")
+    )
     writer.trigger(processingTime="100 milliseconds").start().awaitTermination()
 
 
 def run_loop(settings: Settings) -> None:
     make_feedback_table(settings, "loop")
-    group = {"group.id": "loop", "auto.offset.reset": "earliest", "enable.auto.commit": "false", "fetch.wait.max.ms": "20"}
+    group = {
+        "group.id": "loop",
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": "false",
+        "fetch.wait.max.ms": "20",
+    }
     consumer = Consumer(settings.kafka_client() | group)
     consumer.subscribe([settings.topic_in])
-    producer = Producer(settings.kafka_client() | {"transactional.id": "loop", "linger.ms": "5", "compression.type": "lz4"})
+    producer = Producer(
+        settings.kafka_client()
+        | {"transactional.id": "loop", "linger.ms": "5", "compression.type": "lz4"}
+    )
     producer.init_transactions()
     connection = psycopg.connect(settings.database_url)
     delivered = 0
@@ -282,10 +329,14 @@ def run_loop(settings: Settings) -> None:
         due = [campaign for campaign in campaigns if campaign.state_at(now) == "due"]
         query = "SELECT DISTINCT restaurant_id, client_id FROM subscribers_restaurants WHERE restaurant_id = ANY(%s)"
         followers: dict[str, list[str]] = {}
-        for restaurant, client in connection.execute(query, ([campaign.restaurant_id for campaign in due],)):
+        for restaurant, client in connection.execute(
+            query, ([campaign.restaurant_id for campaign in due],)
+        ):
             followers.setdefault(restaurant, []).append(client)
         producer.begin_transaction()
-        with connection.cursor().copy(f"COPY loop_feedback ({', '.join(COLUMNS)}) FROM STDIN") as copy:
+        with connection.cursor().copy(
+            f"COPY loop_feedback ({', '.join(COLUMNS)}) FROM STDIN"
+        ) as copy:
             for campaign in due:
                 notification = NotificationTemplate(campaign, now)
                 for client in followers.get(campaign.restaurant_id, []):
@@ -294,21 +345,31 @@ def run_loop(settings: Settings) -> None:
                     headers = [("notification_id", notification.notification_id(encoded))]
                     producer.produce(
                         settings.topic_out,
-                        json.dumps({**campaign._asdict(), "client_id": client, "trigger_datetime_created": now}).encode(),
+                        json.dumps(
+                            {
+                                **campaign._asdict(),
+                                "client_id": client,
+                                "trigger_datetime_created": now,
+                            }
+                        ).encode(),
                         client.encode(),
                         headers=headers,
                     )
                     delivered += 1
                 producer.poll(0)
         connection.commit()
-        producer.send_offsets_to_transaction(consumer.position(consumer.assignment()), consumer.consumer_group_metadata())
+        producer.send_offsets_to_transaction(
+            consumer.position(consumer.assignment()), consumer.consumer_group_metadata()
+        )
         producer.commit_transaction()
         say_delivered(delivered)
 
 
 def make_feedback_table(settings: Settings, name: str) -> None:
     with psycopg.connect(settings.database_url) as connection:
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {name}_feedback (LIKE subscribers_feedback INCLUDING ALL)")
+        connection.execute(
+            f"CREATE TABLE IF NOT EXISTS {name}_feedback (LIKE subscribers_feedback INCLUDING ALL)"
+        )
 
 
 CONTESTANTS = {"ours": run_ours, "textbook": run_textbook, "loop": run_loop}

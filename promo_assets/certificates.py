@@ -13,7 +13,9 @@ def read_certificates(file: Path) -> str:
         raise ValueError("no such file") from None
     except OSError as error:
         raise ValueError(f"the file cannot be read: {error.strerror}") from None
-    found = "\n".join(re.findall("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", text, re.DOTALL))
+    found = "\n".join(
+        re.findall("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", text, re.DOTALL)
+    )
     try:
         ssl.create_default_context(cadata=found or "none")
     except (ssl.SSLError, ValueError):

@@ -36,13 +36,22 @@ app.add_typer(lake, name="lake")
 
 
 @app.callback()
-def root(debug: Annotated[bool, typer.Option("--debug", help="Show the stack trace of an error.")] = False) -> None:
+def root(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the stack trace of an error.")
+    ] = False,
+) -> None:
     pass  # main() looks for --debug itself: it must know of it also where the arguments are wrong
 
 
 @app.command()
 def demo(
-    exit: Annotated[bool, typer.Option("--exit", help="End when all that was promised has been seen, instead of at Ctrl-C.")] = False,
+    exit: Annotated[
+        bool,
+        typer.Option(
+            "--exit", help="End when all that was promised has been seen, instead of at Ctrl-C."
+        ),
+    ] = False,
 ) -> None:
     """Show it all: start Kafka, Postgres and Dagster with the stream, send campaigns, count what comes out of both sinks.
 
@@ -77,7 +86,9 @@ def down() -> None:
 @app.command()
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="All of it as one JSON object.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Again every two seconds, until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Print where Kafka and Postgres are, and tell how the stream stands: who runs it, how far it is behind, what waits.
 
@@ -90,7 +101,9 @@ def status(
 
 
 @app.command("spark-archive")
-def spark_archive(file: Annotated[Path, typer.Argument(help="The archive to write, named .tar.gz.")]) -> None:
+def spark_archive(
+    file: Annotated[Path, typer.Argument(help="The archive to write, named .tar.gz.")],
+) -> None:
     """Pack what Spark's executors import, for a cluster whose nodes have no image of ours; PROMO_SPARK_ARCHIVE names it then.
 
     It holds this project and the packages its tasks need, as they are installed here, and fits nodes of this machine's kind.
@@ -100,9 +113,15 @@ def spark_archive(file: Annotated[Path, typer.Argument(help="The archive to writ
     write_archive(file)
 
 
-@app.command("with-dagster", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@app.command(
+    "with-dagster",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 def with_dagster(
-    command: Annotated[list[str], typer.Argument(help="A program and its arguments, such as: dagster dev -w workspace.yaml")],
+    command: Annotated[
+        list[str],
+        typer.Argument(help="A program and its arguments, such as: dagster dev -w workspace.yaml"),
+    ],
 ) -> None:
     """Run one of Dagster's programs (dagster, dg, dagster-webserver, …) on the project's Dagster instance.
 
@@ -116,7 +135,11 @@ def with_dagster(
 @stream.command("run")
 def stream_run(
     until_caught_up: Annotated[
-        bool, typer.Option("--until-caught-up", help="End when all that lies in the input topic now is handled in both sinks.")
+        bool,
+        typer.Option(
+            "--until-caught-up",
+            help="End when all that lies in the input topic now is handled in both sinks.",
+        ),
     ] = False,
 ) -> None:
     """Run the stream in the foreground until Ctrl-C; what it does is told on standard error."""
@@ -130,12 +153,20 @@ def stream_reprocess(
     from_time: Annotated[
         str | None,
         typer.Option(
-            "--from-time", metavar="TIME", help="Messages that Kafka got since, like 2026-01-31T12:00:00Z; UTC.", show_default=False
+            "--from-time",
+            metavar="TIME",
+            help="Messages that Kafka got since, like 2026-01-31T12:00:00Z; UTC.",
+            show_default=False,
         ),
     ] = None,
     from_offset: Annotated[
         list[str] | None,
-        typer.Option("--from-offset", metavar="PARTITION:OFFSET", help="From there on; one for each partition.", show_default=False),
+        typer.Option(
+            "--from-offset",
+            metavar="PARTITION:OFFSET",
+            help="From there on; one for each partition.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Read the input topic again, to its present end; what was sent already notifies nobody, what was missed is made up for.
@@ -150,9 +181,14 @@ def stream_reprocess(
 @campaigns.command("send")
 def campaigns_send(
     file: Annotated[
-        Path | None, typer.Argument(help="JSON lines, one campaign each; without it, standard input.", show_default=False)
+        Path | None,
+        typer.Argument(
+            help="JSON lines, one campaign each; without it, standard input.", show_default=False
+        ),
     ] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Send each line as it is, unchecked and without a key.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Send each line as it is, unchecked and without a key.")
+    ] = False,
 ) -> None:
     """Send campaigns to the input topic: all of them, or none where one is wrong. The key is the restaurant_id.
 
@@ -164,7 +200,11 @@ def campaigns_send(
 
 
 @campaigns.command("waiting")
-def campaigns_waiting(as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False) -> None:
+def campaigns_waiting(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="JSON lines, also on a terminal.")
+    ] = False,
+) -> None:
     """List the campaigns that wait for their start: a table on a terminal, else JSON lines. Times are unix seconds there."""
     from promo_assets.commands.waiting import list_waiting
 
@@ -174,9 +214,14 @@ def campaigns_waiting(as_json: Annotated[bool, typer.Option("--json", help="JSON
 @campaigns.command("cancel")
 def campaigns_cancel(
     restaurant_id: Annotated[str, typer.Argument(metavar="RESTAURANT_ID", show_default=False)],
-    campaign_id: Annotated[str, typer.Argument(metavar="CAMPAIGN_ID", help="Its adv_campaign_id.", show_default=False)],
+    campaign_id: Annotated[
+        str, typer.Argument(metavar="CAMPAIGN_ID", help="Its adv_campaign_id.", show_default=False)
+    ],
     datetime_created: Annotated[
-        int, typer.Argument(metavar="DATETIME_CREATED", help="Unix seconds, as in its message.", show_default=False)
+        int,
+        typer.Argument(
+            metavar="DATETIME_CREATED", help="Unix seconds, as in its message.", show_default=False
+        ),
     ],
 ) -> None:
     """Cancel a campaign that waits for its start: nobody is notified of it, and a repeat of it stays ignored.
@@ -190,10 +235,17 @@ def campaigns_cancel(
 
 @notifications.command("watch")
 def notifications_watch(
-    count: Annotated[int | None, typer.Option("--count", min=1, help="End after so many.", show_default=False)] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, help="End after so many.", show_default=False)
+    ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option("--timeout", min=0, help="End after so many seconds; with --count not reached, status 1.", show_default=False),
+        typer.Option(
+            "--timeout",
+            min=0,
+            help="End after so many seconds; with --count not reached, status 1.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Print the notifications of finished transactions, one JSON a line, from the topic's beginning on."""
@@ -204,9 +256,17 @@ def notifications_watch(
 
 @app.command()
 def push(
-    rate: Annotated[float | None, typer.Option("--rate", min=0.1, help="At most so many a second.", show_default=False)] = None,
-    feedback_share: Annotated[float, typer.Option("--feedback-share", min=0, max=1, help="How many of the clients answer.")] = 0.2,
-    until_caught_up: Annotated[bool, typer.Option("--until-caught-up", help="End behind what lies in the topic now.")] = False,
+    rate: Annotated[
+        float | None,
+        typer.Option("--rate", min=0.1, help="At most so many a second.", show_default=False),
+    ] = None,
+    feedback_share: Annotated[
+        float,
+        typer.Option("--feedback-share", min=0, max=1, help="How many of the clients answer."),
+    ] = 0.2,
+    until_caught_up: Annotated[
+        bool, typer.Option("--until-caught-up", help="End behind what lies in the topic now.")
+    ] = False,
 ) -> None:
     """Stand in for the push service: read the notifications, pretend to push them, write some clients' feedback into Postgres.
 
@@ -218,7 +278,11 @@ def push(
 
 
 @dead_letters.command("list")
-def dead_letters_list(as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False) -> None:
+def dead_letters_list(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="JSON lines, also on a terminal.")
+    ] = False,
+) -> None:
     """List all dead letters: a table on a terminal, else JSON lines.
 
     A dead letter's id is its partition and offset in the dead-letter topic. In JSON lines a key or value that is no
@@ -232,7 +296,12 @@ def dead_letters_list(as_json: Annotated[bool, typer.Option("--json", help="JSON
 @dead_letters.command("replay")
 def dead_letters_replay(
     ids: Annotated[
-        list[str] | None, typer.Option("--id", help="Only this one, even if it was sent before; can be repeated.", show_default=False)
+        list[str] | None,
+        typer.Option(
+            "--id",
+            help="Only this one, even if it was sent before; can be repeated.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Send dead letters to the input topic again, key and value as they came: without --id, all not sent again before.
@@ -248,11 +317,21 @@ def dead_letters_replay(
 def ledger_apply(
     grant_to: Annotated[
         str | None,
-        typer.Option("--grant-to", metavar="ROLE", help="Give this role what the stream needs, and no more.", show_default=False),
+        typer.Option(
+            "--grant-to",
+            metavar="ROLE",
+            help="Give this role what the stream needs, and no more.",
+            show_default=False,
+        ),
     ] = None,
     feedback_reader: Annotated[
         str | None,
-        typer.Option("--feedback-reader", metavar="ROLE", help="Let this role, the lake's, read feedback.", show_default=False),
+        typer.Option(
+            "--feedback-reader",
+            metavar="ROLE",
+            help="Let this role, the lake's, read feedback.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Make the stream's tables, or upgrade an older ledger in place, as the owner that PROMO_POSTGRES_URL names. All rows are kept.
@@ -270,11 +349,18 @@ def ledger_clean(
     older_than: Annotated[
         int | None,
         typer.Option(
-            "--older-than", metavar="DAYS", min=1, max=36_500, help="How long ago it was over.", show_default="PROMO_RETENTION_DAYS"
+            "--older-than",
+            metavar="DAYS",
+            min=1,
+            max=36_500,
+            help="How long ago it was over.",
+            show_default="PROMO_RETENTION_DAYS",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="JSON lines, also on a terminal.")
+    ] = False,
 ) -> None:
     """Take out of the ledger what is over: the texts of ended campaigns, old batches and dispatches. The stream may run meanwhile.
 
@@ -288,13 +374,31 @@ def ledger_clean(
 @lake.command("sample")
 def lake_sample(
     days: Annotated[int, typer.Option("--days", min=1, max=3660, help="How many days.")] = 28,
-    events_per_day: Annotated[int, typer.Option("--events-per-day", min=1, max=100_000_000, help="How many events each.")] = 100_000,
+    events_per_day: Annotated[
+        int, typer.Option("--events-per-day", min=1, max=100_000_000, help="How many events each.")
+    ] = 100_000,
     last_day: Annotated[
-        str | None, typer.Option("--last-day", metavar="YYYY-MM-DD", help="The last of the days.", show_default="yesterday, UTC")
+        str | None,
+        typer.Option(
+            "--last-day",
+            metavar="YYYY-MM-DD",
+            help="The last of the days.",
+            show_default="yesterday, UTC",
+        ),
     ] = None,
-    users: Annotated[int, typer.Option("--users", min=1, max=5_000_000, help="How many people there are.")] = 20_000,
-    channels: Annotated[int, typer.Option("--channels", min=1, max=1_000_000, help="How many channels; the first are popular.")] = 2_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Another number makes other people and other events.")] = 1,
+    users: Annotated[
+        int, typer.Option("--users", min=1, max=5_000_000, help="How many people there are.")
+    ] = 20_000,
+    channels: Annotated[
+        int,
+        typer.Option(
+            "--channels", min=1, max=1_000_000, help="How many channels; the first are popular."
+        ),
+    ] = 2_000,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", min=0, help="Another number makes other people and other events."),
+    ] = 1,
 ) -> None:
     """Write made-up RAW events into the lake at PROMO_LAKE_ROOT: the same numbers make the same days.
 
@@ -334,13 +438,19 @@ def _run() -> int:
 
 
 def _tell(error: Exception) -> int:
-    if isinstance(error, typer.TyperException):  # wrong arguments; none at all have no message: help was printed
+    if isinstance(
+        error, typer.TyperException
+    ):  # wrong arguments; none at all have no message: help was printed
         context = getattr(error, "ctx", None)
         if error.format_message():
             command = context.command_path if context else "promo-assets"
-            console.info(f"promo-assets: {error.format_message().rstrip('.')}. See: {command} --help")
+            console.info(
+                f"promo-assets: {error.format_message().rstrip('.')}. See: {command} --help"
+            )
         return console.MISUSED
     from promo_assets.settings import SettingsError
 
     console.info(f"promo-assets: {console.first_line(error)}")
-    return console.MISUSED if isinstance(error, (console.UserError, SettingsError)) else console.FAILED
+    return (
+        console.MISUSED if isinstance(error, (console.UserError, SettingsError)) else console.FAILED
+    )

@@ -26,7 +26,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     daily = dg.DailyPartitionsDefinition(start_date=str(settings.lake_start))
     to_today = dg.DailyPartitionsDefinition(start_date=str(settings.lake_start), end_offset=1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.BetaWarning)  # known: backfills in one run, and what RAW is observed with
+        warnings.simplefilter(
+            "ignore", dg.BetaWarning
+        )  # known: backfills in one run, and what RAW is observed with
         lake_assets = build_assets(daily, to_today, settings.lake_depth)
     lake_jobs, lake_schedules = build_jobs(daily, to_today)
     return dg.Definitions(
@@ -42,7 +44,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
 def build_resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
     """Made anew for each run and each look of the sensor, so that loading the definitions needs neither jars nor Java."""
 
-    @dg.resource(description="What the environment and `.env` say, and the ports that the local services have now.")
+    @dg.resource(
+        description="What the environment and `.env` say, and the ports that the local services have now."
+    )
     def current_settings(_: dg.InitResourceContext) -> Settings:
         return Settings(**dict(settings))
 
@@ -51,7 +55,10 @@ def build_resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
         prepare_environment(settings)
         return LazyPySparkResource(spark_config=spark_conf(settings))
 
-    @dg.resource(required_resource_keys={"pyspark"}, description="The lake's tables, where PROMO_LAKE_ROOT says.")
+    @dg.resource(
+        required_resource_keys={"pyspark"},
+        description="The lake's tables, where PROMO_LAKE_ROOT says.",
+    )
     def lake(context: dg.InitResourceContext) -> Lake:
         # Not in the main thread: there pyspark would take over the signal by which Dagster terminates a run.
         with ThreadPoolExecutor(1) as thread:
@@ -59,18 +66,32 @@ def build_resources(settings: Settings) -> dict[str, dg.ResourceDefinition]:
         assert context.log
         return Lake(session, settings.lake_uri, settings.lake_owner, context.log.warning)
 
-    @dg.resource(description="The stream's Postgres, or a replica of it, as the lake reads it: PROMO_FEEDBACK_POSTGRES_URL.")
+    @dg.resource(
+        description="The stream's Postgres, or a replica of it, as the lake reads it: PROMO_FEEDBACK_POSTGRES_URL."
+    )
     def feedback_source(_: dg.InitResourceContext) -> FeedbackSource:
         return FeedbackSource(*jdbc_source(Settings(**dict(settings)).feedback_url))
 
     @dg.resource(
-        config_schema={"depth": dg.Field(int, default_value=settings.lake_depth, description=f"Days in a mart, 1 to {LONGEST_DEPTH}.")},
+        config_schema={
+            "depth": dg.Field(
+                int,
+                default_value=settings.lake_depth,
+                description=f"Days in a mart, 1 to {LONGEST_DEPTH}.",
+            )
+        },
         description="How marts are made: PROMO_LAKE_DEPTH unless a run's config says otherwise.",
     )
     def marts(context: dg.InitResourceContext) -> Marts:
         return Marts(context.resource_config["depth"])
 
-    return {"settings": current_settings, "pyspark": pyspark, "lake": lake, "marts": marts, "feedback_source": feedback_source}
+    return {
+        "settings": current_settings,
+        "pyspark": pyspark,
+        "lake": lake,
+        "marts": marts,
+        "feedback_source": feedback_source,
+    }
 
 
 defs = build_definitions(load_settings())

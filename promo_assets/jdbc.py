@@ -15,11 +15,19 @@ def jdbc_source(database_url: str) -> tuple[str, dict[str, str]]:
     `postgres_url.POSTGRES_PARAMETERS` says what may stand in it: everything is passed on.
     """
     parts = conninfo_to_dict(database_url)
-    properties = {"driver": "org.postgresql.Driver", "fetchsize": str(FETCH_ROWS), "tcpKeepAlive": "true"}
+    properties = {
+        "driver": "org.postgresql.Driver",
+        "fetchsize": str(FETCH_ROWS),
+        "tcpKeepAlive": "true",
+    }
     same = {name: name for name in ("user", "password", "sslmode", "sslrootcert", "options")}
     renamed = {"channel_binding": "channelBinding", "connect_timeout": "connectTimeout"}
-    properties |= {jdbc: str(parts[libpq]) for libpq, jdbc in (same | renamed).items() if parts.get(libpq)}
+    properties |= {
+        jdbc: str(parts[libpq]) for libpq, jdbc in (same | renamed).items() if parts.get(libpq)
+    }
     if parts.get("target_session_attrs"):
-        properties["targetServerType"] = "any" if parts["target_session_attrs"] == "any" else "primary"
+        properties["targetServerType"] = (
+            "any" if parts["target_session_attrs"] == "any" else "primary"
+        )
     where = ",".join(f"{host}:{port}" for host, port in addresses(parts))
     return f"jdbc:postgresql://{where}/{quote(str(parts['dbname']), safe='')}", properties

@@ -23,11 +23,18 @@ class HealthCheckRunLauncher(DefaultRunLauncher):
         """Dead is only what its server does not know. Where nobody can be asked, a run counts as alive: it may well be."""
         client = self._get_grpc_client_for_termination(run.run_id)
         if client is None:
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "no code server has it: `dg launch` runs it, or it has just ended")
+            return CheckRunHealthResult(
+                WorkerStatus.RUNNING,
+                "no code server has it: `dg launch` runs it, or it has just ended",
+            )
         try:
-            answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=CODE_SERVER_TIMEOUT_S)
+            answer = client.can_cancel_execution(
+                CanCancelExecutionRequest(run_id=run.run_id), timeout=CODE_SERVER_TIMEOUT_S
+            )
         except DagsterUserCodeUnreachableError:
             return CheckRunHealthResult(WorkerStatus.RUNNING, "its code server does not answer")
         if deserialize_value(answer, CanCancelExecutionResult).can_cancel:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its code server was started anew, and the run is gone")
+        return CheckRunHealthResult(
+            WorkerStatus.NOT_FOUND, "its code server was started anew, and the run is gone"
+        )

@@ -13,10 +13,25 @@ PARTED = "[]()"
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """The first ten rows."""
     shown = [dict(zip(columns, row, strict=True)) for row in rows[:ROWS]]
-    numbers = {name for name in columns if shown and all(isinstance(row[name], int | float | None) for row in shown)}
-    lines = [[escaped(name) for name in columns], ["---:" if name in numbers else "---" for name in columns]]
-    lines += [["*null*" if row[name] is None else escaped(shortened(_text(row[name]), CELL_LENGTH)) for name in columns] for row in shown]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + ("" if shown else "\n\n*no rows*")
+    numbers = {
+        name
+        for name in columns
+        if shown and all(isinstance(row[name], int | float | None) for row in shown)
+    }
+    lines = [
+        [escaped(name) for name in columns],
+        ["---:" if name in numbers else "---" for name in columns],
+    ]
+    lines += [
+        [
+            "*null*" if row[name] is None else escaped(shortened(_text(row[name]), CELL_LENGTH))
+            for name in columns
+        ]
+        for row in shown
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + (
+        "" if shown else "\n\n*no rows*"
+    )
 
 
 def image(png: bytes, alt: str) -> str:

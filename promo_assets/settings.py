@@ -13,7 +13,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -37,7 +46,11 @@ def _absolute(path: Path) -> Path:
 
 
 def _topic(name: str) -> str:
-    if not (0 < len(name) <= 249) or name in (".", "..") or not all(c.isascii() and (c.isalnum() or c in "._-") for c in name):
+    if (
+        not (0 < len(name) <= 249)
+        or name in (".", "..")
+        or not all(c.isascii() and (c.isalnum() or c in "._-") for c in name)
+    ):
         raise ValueError("a topic's name has 1 to 249 of the characters a-z A-Z 0-9 . _ -")
     return name
 
@@ -75,10 +88,14 @@ class _WithSecretFiles(PydanticBaseSettingsSource):
         values = dict(self._source())
         for name in SECRETS:
             file = values.pop(f"{name}_file", None)
-            if file is None or name in self.current_state:  # the environment wins over `.env`, whichever way each names it
+            if (
+                file is None or name in self.current_state
+            ):  # the environment wins over `.env`, whichever way each names it
                 continue
             if values.get(name) is not None:
-                raise SettingsError(f"PROMO_{name.upper()} and PROMO_{name.upper()}_FILE are both set: keep one")
+                raise SettingsError(
+                    f"PROMO_{name.upper()} and PROMO_{name.upper()}_FILE are both set: keep one"
+                )
             values[name] = _read_secret(f"PROMO_{name.upper()}_FILE", Path(file))
         return values
 
@@ -129,15 +146,28 @@ class Settings(BaseSettings):
     lake_owner: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] = "dosperados"
     lake_depth: Annotated[int, Field(ge=1, le=LONGEST_DEPTH)] = 28
     lake_start: Annotated[date, BeforeValidator(_iso_date)] = date(2022, 1, 1)
-    spark_master: Annotated[str, Field(pattern=r"^(local(\[(\*|[1-9][0-9]*)(, *[1-9][0-9]*)?\])?|spark://.+|yarn|k8s://.+)$")] = "local[*]"
+    spark_master: Annotated[
+        str,
+        Field(
+            pattern=r"^(local(\[(\*|[1-9][0-9]*)(, *[1-9][0-9]*)?\])?|spark://.+|yarn|k8s://.+)$"
+        ),
+    ] = "local[*]"
     spark_archive: str | None = None
     spark_python: str | None = None
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings, env_settings, dotenv_settings, file_secret_settings
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings,
+        env_settings,
+        dotenv_settings,
+        file_secret_settings,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return tuple(_WithSecretFiles(settings_cls, source) for source in (init_settings, env_settings, dotenv_settings))
+        return tuple(
+            _WithSecretFiles(settings_cls, source)
+            for source in (init_settings, env_settings, dotenv_settings)
+        )
 
     @field_validator("kafka_bootstrap_servers")
     @classmethod
@@ -184,11 +214,17 @@ class Settings(BaseSettings):
         }
         for name, value in login.items():
             if protocol.startswith("SASL") and value is None:
-                raise ValueError(f"PROMO_{name}: needed with PROMO_KAFKA_SECURITY_PROTOCOL={protocol}")
+                raise ValueError(
+                    f"PROMO_{name}: needed with PROMO_KAFKA_SECURITY_PROTOCOL={protocol}"
+                )
             if not protocol.startswith("SASL") and value is not None:
-                raise ValueError(f"PROMO_{name}: PROMO_KAFKA_SECURITY_PROTOCOL={protocol} has no login; SASL_SSL has one")
+                raise ValueError(
+                    f"PROMO_{name}: PROMO_KAFKA_SECURITY_PROTOCOL={protocol} has no login; SASL_SSL has one"
+                )
         if len({self.topic_in, self.topic_out, self.topic_dead_letters}) < 3:
-            raise ValueError("PROMO_TOPIC_IN, PROMO_TOPIC_OUT, PROMO_TOPIC_DEAD_LETTERS: three different topics are needed")
+            raise ValueError(
+                "PROMO_TOPIC_IN, PROMO_TOPIC_OUT, PROMO_TOPIC_DEAD_LETTERS: three different topics are needed"
+            )
         return self
 
     @property
@@ -216,7 +252,10 @@ class Settings(BaseSettings):
 
     @property
     def bootstrap_servers(self) -> str:
-        return self.kafka_bootstrap_servers or f"127.0.0.1:{self._local_services.get('kafka_port', DEFAULT_KAFKA_PORT)}"
+        return (
+            self.kafka_bootstrap_servers
+            or f"127.0.0.1:{self._local_services.get('kafka_port', DEFAULT_KAFKA_PORT)}"
+        )
 
     @property
     def database_url(self) -> str:
@@ -229,7 +268,11 @@ class Settings(BaseSettings):
     @property
     def feedback_url(self) -> str:
         """libpq URL by which the lake reads `subscribers_feedback`, with its password: never log it."""
-        return self.feedback_postgres_url.get_secret_value() if self.feedback_postgres_url else self.database_url
+        return (
+            self.feedback_postgres_url.get_secret_value()
+            if self.feedback_postgres_url
+            else self.database_url
+        )
 
     @property
     def local_dagster(self) -> bool:
@@ -259,7 +302,10 @@ class Settings(BaseSettings):
 
     def kafka_client(self) -> dict[str, str]:
         """What every Kafka client (librdkafka's names) needs to connect, wherever it runs; holds the password: never log it."""
-        conf = {"bootstrap.servers": self.bootstrap_servers, "security.protocol": self.kafka_security_protocol}
+        conf = {
+            "bootstrap.servers": self.bootstrap_servers,
+            "security.protocol": self.kafka_security_protocol,
+        }
         if self.kafka_ca_file:
             conf["ssl.ca.pem"] = self.kafka_ca_pem
         if self.kafka_password:

@@ -51,13 +51,20 @@ def spark_conf(settings: Settings) -> dict[str, str]:
         conf |= {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"}
     if settings.spark_archive:
         # Each executor unpacks it in its own folder, and its Python looks there.
-        conf |= {"spark.archives": f"{settings.spark_archive}#{UNPACKED}", "spark.executorEnv.PYTHONPATH": UNPACKED}
+        conf |= {
+            "spark.archives": f"{settings.spark_archive}#{UNPACKED}",
+            "spark.executorEnv.PYTHONPATH": UNPACKED,
+        }
     return conf
 
 
 def _look_for(master: str) -> None:
-    if master == "yarn" and not (os.environ.get("HADOOP_CONF_DIR") or os.environ.get("YARN_CONF_DIR")):
-        raise ClusterError("PROMO_SPARK_MASTER=yarn: HADOOP_CONF_DIR must name the folder of YARN's and HDFS's configuration")
+    if master == "yarn" and not (
+        os.environ.get("HADOOP_CONF_DIR") or os.environ.get("YARN_CONF_DIR")
+    ):
+        raise ClusterError(
+            "PROMO_SPARK_MASTER=yarn: HADOOP_CONF_DIR must name the folder of YARN's and HDFS's configuration"
+        )
     if master.startswith("spark://"):
         addresses = master.removeprefix("spark://").split(",")
         if not any(_answers(address) for address in addresses):

@@ -17,7 +17,15 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"tests {name}")])
         usage = x509.KeyUsage(
-            False, False, False, False, False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False
+            False,
+            False,
+            False,
+            False,
+            False,
+            key_cert_sign=True,
+            crl_sign=True,
+            encipher_only=False,
+            decipher_only=False,
         )
         certificate = (
             self._about(self._name, self._key.public_key())
@@ -31,13 +39,25 @@ class Authority:
     def for_loopback(self) -> tuple[str, str]:
         """(certificate, private key) in PEM of a server at 127.0.0.1 and localhost."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("localhost")])
+        names = x509.SubjectAlternativeName(
+            [x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("localhost")]
+        )
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        certificate = self._about(subject, key.public_key()).add_extension(names, critical=False).sign(self._key, hashes.SHA256())
-        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        certificate = (
+            self._about(subject, key.public_key())
+            .add_extension(names, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
         return certificate.public_bytes(serialization.Encoding.PEM).decode(), private.decode()
 
-    def _about(self, subject: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def _about(
+        self, subject: x509.Name, public_key: ec.EllipticCurvePublicKey
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()

@@ -35,7 +35,12 @@ class Services:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--repeat", type=int, default=1, help="run each test this many times (faults hit at another moment each time)")
+    parser.addoption(
+        "--repeat",
+        type=int,
+        default=1,
+        help="run each test this many times (faults hit at another moment each time)",
+    )
     parser.addoption("--screenshots", metavar="FOLDER", help="write the README's pictures there")
     parser.addoption("--whole", action="store_true", help="the long tests, too")
 
@@ -63,7 +68,9 @@ def _say(line: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def services(tmp_path_factory: pytest.TempPathFactory, no_settings_of_the_developer: None) -> Iterator[Services]:
+def services(
+    tmp_path_factory: pytest.TempPathFactory, no_settings_of_the_developer: None
+) -> Iterator[Services]:
     settings = Settings(home=tmp_path_factory.mktemp("promo-home"), _env_file=None)  # pyright: ignore[reportCallIssue]
     try:
         endpoints = local_services.up(settings, _say)

@@ -70,21 +70,44 @@ class Daemons:
             except ServiceError:
                 self.stop()
                 # Somebody may take a port between the moment it is chosen and the moment it is used.
-                taken = any("BindException" in log.read_text(errors="replace") for log in self.logs.values() if log.exists())
+                taken = any(
+                    "BindException" in log.read_text(errors="replace")
+                    for log in self.logs.values()
+                    if log.exists()
+                )
                 if attempt == STARTS or not taken:
                     raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.stop()
 
-    def launch(self, name: str, command: Sequence[str], argument: str, port: int = 0, env: dict[str, str] | None = None) -> None:
+    def launch(
+        self,
+        name: str,
+        command: Sequence[str],
+        argument: str,
+        port: int = 0,
+        env: dict[str, str] | None = None,
+    ) -> None:
         """`argument` is one of the command line that no other process has."""
         if self._keeper is None:
             command_line = [sys.executable, "-c", KEEPER, *map(str, self.records.values())]
-            self._keeper = subprocess.Popen(command_line, stdin=subprocess.PIPE, start_new_session=True)
+            self._keeper = subprocess.Popen(
+                command_line, stdin=subprocess.PIPE, start_new_session=True
+            )
         processes.start(
-            command, argument=argument, port=port, record=self.records[name], log=self.logs[name], env=ENVIRONMENT | (env or {})
+            command,
+            argument=argument,
+            port=port,
+            record=self.records[name],
+            log=self.logs[name],
+            env=ENVIRONMENT | (env or {}),
         )
 
     def wait(self, ready: Callable[[], bool]) -> None:
@@ -93,8 +116,11 @@ class Daemons:
         @tenacity.retry(
             stop=tenacity.stop_after_delay(READY_SECONDS),
             wait=tenacity.wait_fixed(0.1),
-            retry=tenacity.retry_if_result(lambda answer: not answer) | tenacity.retry_if_exception_type((OSError, HTTPException)),
-            retry_error_callback=lambda _: self.fail(self.names[0], f"was not ready within {READY_SECONDS} s"),
+            retry=tenacity.retry_if_result(lambda answer: not answer)
+            | tenacity.retry_if_exception_type((OSError, HTTPException)),
+            retry_error_callback=lambda _: self.fail(
+                self.names[0], f"was not ready within {READY_SECONDS} s"
+            ),
         )
         def ask() -> bool:
             for name, record in self.records.items():
@@ -112,7 +138,9 @@ class Daemons:
 
     def fail(self, name: str, what: str) -> NoReturn:
         log = self.logs[name]
-        raise ServiceError(f"the {name} of the tests' {self.what} {what}, see {log}: {processes.last_lines(log)}")
+        raise ServiceError(
+            f"the {name} of the tests' {self.what} {what}, see {log}: {processes.last_lines(log)}"
+        )
 
     def temporary(self, name: str) -> Path:
         """A folder of this server's own for what is passing."""

@@ -32,7 +32,9 @@ class DagsterDev:
     def __init__(self, world: World):
         self.home = world.home / "dagster"
         self.home.mkdir()
-        (self.home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
+        (self.home / "dagster.yaml").write_text(
+            "telemetry: {enabled: false}\nnux: {enabled: false}\n"
+        )
         self.log = world.home / "dagster-dev.log"
         self._env = world.env | QUICKLY | {"DAGSTER_HOME": str(self.home)}
         self.instance = dg.DagsterInstance.from_config(str(self.home))
@@ -42,7 +44,16 @@ class DagsterDev:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        command = [Path(sys.executable).with_name("dagster"), "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(self.port)]
+        command = [
+            Path(sys.executable).with_name("dagster"),
+            "dev",
+            "-w",
+            "workspace.yaml",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+        ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=PROJECT_ROOT, env=self._env, stdout=log, stderr=log, start_new_session=True,
@@ -51,7 +62,9 @@ class DagsterDev:
 
     def members(self) -> list[psutil.Process]:
         """All processes of it: the servers, the runs and their JVMs."""
-        return [process for process in psutil.process_iter() if session_of(process) == self.process.pid]
+        return [
+            process for process in psutil.process_iter() if session_of(process) == self.process.pid
+        ]
 
     def kill_everything(self) -> None:
         """As if the machine had lost its power: nobody can note anything any more."""
@@ -78,7 +91,9 @@ class DagsterDev:
 
     def said(self, run_id: str, what: str) -> list[str]:
         return [
-            entry.user_message or entry.message for entry in self.instance.all_logs(run_id) if what in (entry.user_message + entry.message)
+            entry.user_message or entry.message
+            for entry in self.instance.all_logs(run_id)
+            if what in (entry.user_message + entry.message)
         ]
 
     def pid(self, run_id: str) -> int:
@@ -87,9 +102,13 @@ class DagsterDev:
 
     def terminate(self, run_id: str) -> None:
         body = json.dumps({"query": TERMINATE, "variables": {"run": run_id}}).encode()
-        request = Request(f"http://127.0.0.1:{self.port}/graphql", body, {"Content-Type": "application/json"})
+        request = Request(
+            f"http://127.0.0.1:{self.port}/graphql", body, {"Content-Type": "application/json"}
+        )
         with urlopen(request, timeout=20) as answer:
-            assert json.load(answer) == {"data": {"terminateRun": {"__typename": "TerminateRunSuccess"}}}
+            assert json.load(answer) == {
+                "data": {"terminateRun": {"__typename": "TerminateRunSuccess"}}
+            }
 
     def web_server_answers(self) -> bool:
         try:

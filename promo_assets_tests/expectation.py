@@ -9,7 +9,9 @@ from promo_assets_tests.world import ROW_FIELDS, World
 Favourites = set[tuple[str, str]]  # (client_id, restaurant_id)
 
 
-def campaign(restaurant: str, name: str, start: int, end: int, created: int = 1_700_000_000, **other: object) -> dict:
+def campaign(
+    restaurant: str, name: str, start: int, end: int, created: int = 1_700_000_000, **other: object
+) -> dict:
     """A campaign message as a restaurant would send it."""
     return {
         "restaurant_id": restaurant,
@@ -35,11 +37,19 @@ def problems(world: World, campaigns: list[dict], snapshots: list[Favourites]) -
     messages = world.messages()
     row_of = {_pair(row): row for row in rows}
     message_of = {_pair(json.loads(message.value())): message for message in messages}
-    for what, count_of in (("row", map(_pair, rows)), ("message", (_pair(json.loads(message.value())) for message in messages))):
-        found += [f"{count} {what}s for {pair}" for pair, count in Counter(count_of).items() if count > 1]
+    for what, count_of in (
+        ("row", map(_pair, rows)),
+        ("message", (_pair(json.loads(message.value())) for message in messages)),
+    ):
+        found += [
+            f"{count} {what}s for {pair}" for pair, count in Counter(count_of).items() if count > 1
+        ]
     found += [f"a row without a message: {pair}" for pair in row_of.keys() - message_of.keys()]
     found += [f"a message without a row: {pair}" for pair in message_of.keys() - row_of.keys()]
-    sent = {(value["restaurant_id"], value["adv_campaign_id"], value["datetime_created"]): value for value in campaigns}
+    sent = {
+        (value["restaurant_id"], value["adv_campaign_id"], value["datetime_created"]): value
+        for value in campaigns
+    }
     for pair, message in message_of.items():
         found += _wrong_fields(message, row_of.get(pair), sent.get(pair[:3]))
     followers = [defaultdict(set) for _ in snapshots]
@@ -52,13 +62,20 @@ def problems(world: World, campaigns: list[dict], snapshots: list[Favourites]) -
     for key in sent:
         possible = [by_restaurant[key[0]] for by_restaurant in followers]
         if audience[key] not in possible:
-            missed, extra = min(((len(one - audience[key]), len(audience[key] - one)) for one in possible), key=sum)
+            missed, extra = min(
+                ((len(one - audience[key]), len(audience[key] - one)) for one in possible), key=sum
+            )
             found.append(f"{key}: {missed} of its clients missed, {extra} too many")
     return found
 
 
 def _pair(value: dict) -> tuple:
-    return (value["restaurant_id"], value["adv_campaign_id"], value["datetime_created"], value["client_id"])
+    return (
+        value["restaurant_id"],
+        value["adv_campaign_id"],
+        value["datetime_created"],
+        value["client_id"],
+    )
 
 
 def _wrong_fields(message, row: dict | None, sent: dict | None) -> list[str]:
@@ -71,15 +88,30 @@ def _wrong_fields(message, row: dict | None, sent: dict | None) -> list[str]:
     if row is not None and value != row:
         found.append(f"row and message differ: {row} {value}")
     for name in ROW_FIELDS[:8]:
-        expected = int(sent[name]) if name.startswith(("adv_campaign_datetime", "datetime")) else sent[name]
+        expected = (
+            int(sent[name])
+            if name.startswith(("adv_campaign_datetime", "datetime"))
+            else sent[name]
+        )
         if value[name] != expected or type(value[name]) is not type(expected):
             found.append(f"{name} is {value[name]!r}, sent was {sent[name]!r}")
-    if not value["adv_campaign_datetime_start"] <= value["trigger_datetime_created"] < value["adv_campaign_datetime_end"]:
+    if (
+        not value["adv_campaign_datetime_start"]
+        <= value["trigger_datetime_created"]
+        < value["adv_campaign_datetime_end"]
+    ):
         found.append(f"not active when triggered: {value}")
     if message.key() != value["client_id"].encode():
         found.append(f"key {message.key()!r} of client {value['client_id']}")
-    identity = [value["restaurant_id"], value["adv_campaign_id"], value["client_id"], value["datetime_created"]]
-    digest = hashlib.sha256(json.dumps(identity, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()[:32]
+    identity = [
+        value["restaurant_id"],
+        value["adv_campaign_id"],
+        value["client_id"],
+        value["datetime_created"],
+    ]
+    digest = hashlib.sha256(
+        json.dumps(identity, ensure_ascii=False, separators=(",", ":")).encode()
+    ).hexdigest()[:32]
     if message.headers() != [("notification_id", digest.encode())]:
         found.append(f"headers {message.headers()}, expected notification_id {digest}")
     return found

@@ -41,7 +41,11 @@ class PostgresServer(LocalPostgres):
         return self.url(self.port)
 
     def __enter__(self) -> Self:
-        self._keeper = subprocess.Popen([sys.executable, "-c", KEEPER, str(self.record)], stdin=subprocess.PIPE, start_new_session=True)
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-c", KEEPER, str(self.record)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         try:
             self.start(self.port)
             self.wait(self.port)
@@ -50,7 +54,12 @@ class PostgresServer(LocalPostgres):
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -86,7 +95,16 @@ class Standby(PostgresServer):
     def _initialize(self, bin_folder: Path, data: Path) -> None:
         processes.write_atomically(self._password_file, self._primary._password_file.read_text())
         source = f"{self._primary.owner_url}?application_name=standby"
-        command = [str(bin_folder / "pg_basebackup"), "-D", str(data), "-d", source, "-R", "-c", "fast"]
+        command = [
+            str(bin_folder / "pg_basebackup"),
+            "-D",
+            str(data),
+            "-d",
+            source,
+            "-R",
+            "-c",
+            "fast",
+        ]
         done = run_as(account(), command)
         assert done.returncode == 0, done.stderr
 
@@ -124,7 +142,9 @@ class TlsPostgres(PostgresServer):
         super().__init__(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.authority = Authority(folder)
-        self._unpacked = Path(tempfile.mkdtemp(prefix="promo-postgres-"))  # where the account that runs it can get to
+        self._unpacked = Path(
+            tempfile.mkdtemp(prefix="promo-postgres-")
+        )  # where the account that runs it can get to
 
     def close(self) -> None:
         super().close()
@@ -146,7 +166,11 @@ class TlsPostgres(PostgresServer):
         super()._initialize(bin_folder, data)
         certificate, private_key = self.authority.for_loopback()
         rules = f"host all {OWNER} 127.0.0.1/32 scram-sha-256\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
-        for name, text in {"server.crt": certificate, "server.key": private_key, "pg_hba.conf": rules}.items():
+        for name, text in {
+            "server.crt": certificate,
+            "server.key": private_key,
+            "pg_hba.conf": rules,
+        }.items():
             (data / name).write_text(text)
             (data / name).chmod(0o600)
             if user := account():

@@ -13,7 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, AdminClient, ResourcePatternType, ResourceType
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from promo_assets.local import processes
 from promo_assets.local.kafka import CONFIG, LocalKafka
@@ -78,7 +85,11 @@ class SecureKafka(LocalKafka):
         return AdminClient({"bootstrap.servers": self.address, **self.login()})
 
     def __enter__(self) -> Self:
-        self._keeper = subprocess.Popen([sys.executable, "-c", KEEPER, str(self.record)], stdin=subprocess.PIPE, start_new_session=True)
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-c", KEEPER, str(self.record)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         try:
             self.start(self.port)
             self.wait(self.port)
@@ -87,7 +98,12 @@ class SecureKafka(LocalKafka):
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._end()
 
     def restart(self) -> None:
@@ -105,7 +121,10 @@ class SecureKafka(LocalKafka):
         return self.login()
 
     def _format_options(self) -> list[str]:
-        return [f"--add-scram=SCRAM-SHA-512=[name={user},password={password}]" for user, password in self.passwords.items()]
+        return [
+            f"--add-scram=SCRAM-SHA-512=[name={user},password={password}]"
+            for user, password in self.passwords.items()
+        ]
 
     def _write_config(self, path: Path, data: Path, port: int) -> None:
         controller = processes.free_port()
@@ -122,7 +141,9 @@ class SecureKafka(LocalKafka):
             "ssl.truststore.certificates": _one_line(self.authority.file.read_text()),
         }
         common = CONFIG.replace("inter.broker.stderr.name=PLAINTEXT\n", "")
-        processes.write_atomically(path, common + SECURITY + "".join(f"{key}={value}\n" for key, value in own.items()))
+        processes.write_atomically(
+            path, common + SECURITY + "".join(f"{key}={value}\n" for key, value in own.items())
+        )
 
 
 def _one_line(pem: str) -> str:
@@ -137,7 +158,9 @@ def documented_acls(ledger_id: str) -> list[AclBinding]:
 
 def _commands(ledger_id: str) -> list[list[str]]:
     text = DOCUMENT.read_text().replace("\\\n", " ").replace("$LEDGER_ID", ledger_id)
-    return [shlex.split(line)[1:] for line in text.splitlines() if line.startswith("kafka-acls.sh ")]
+    return [
+        shlex.split(line)[1:] for line in text.splitlines() if line.startswith("kafka-acls.sh ")
+    ]
 
 
 def _bindings(command: list[str]) -> Iterator[AclBinding]:
@@ -147,7 +170,9 @@ def _bindings(command: list[str]) -> Iterator[AclBinding]:
     parser.add_argument("--add", action="store_true", required=True)
     parser.add_argument("--allow-principal", required=True)
     parser.add_argument("--operation", action="append", required=True)
-    parser.add_argument("--resource-pattern-type", default="literal", choices=["literal", "prefixed"])
+    parser.add_argument(
+        "--resource-pattern-type", default="literal", choices=["literal", "prefixed"]
+    )
     for kind in ("--topic", "--group", "--transactional-id"):
         parser.add_argument(kind, action="append", default=[])
     wanted = parser.parse_args(command)
@@ -163,6 +188,10 @@ def _bindings(command: list[str]) -> Iterator[AclBinding]:
                 yield acl(kind, name, operation, wanted.allow_principal, pattern)
 
 
-def acl(kind: ResourceType, name: str, operation: str, principal: str, pattern: ResourcePatternType) -> AclBinding:
+def acl(
+    kind: ResourceType, name: str, operation: str, principal: str, pattern: ResourcePatternType
+) -> AclBinding:
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).upper()
-    return AclBinding(kind, name, pattern, principal, "*", AclOperation[words], AclPermissionType.ALLOW)
+    return AclBinding(
+        kind, name, pattern, principal, "*", AclOperation[words], AclPermissionType.ALLOW
+    )

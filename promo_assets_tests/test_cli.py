@@ -27,8 +27,17 @@ COMMAND = str(Path(sys.executable).with_name("promo-assets"))
 NOBODY_THERE = "127.0.0.1:1"
 
 
-def run(env: Mapping[str, str], *arguments: str, input: bytes = b"", timeout: float = 60) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([COMMAND, *arguments], env=os.environ | env, input=input, capture_output=True, timeout=timeout, cwd="/")
+def run(
+    env: Mapping[str, str], *arguments: str, input: bytes = b"", timeout: float = 60
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [COMMAND, *arguments],
+        env=os.environ | env,
+        input=input,
+        capture_output=True,
+        timeout=timeout,
+        cwd="/",
+    )
 
 
 def one_line(done: subprocess.CompletedProcess[bytes], status: int) -> str:
@@ -46,7 +55,11 @@ def one_line(done: subprocess.CompletedProcess[bytes], status: int) -> str:
 def env(services: Services) -> dict[str, str]:
     """The session's services with topics of this test's own."""
     name = uuid.uuid4().hex[:8]
-    topics = {"PROMO_TOPIC_IN": f"in-{name}", "PROMO_TOPIC_OUT": f"out-{name}", "PROMO_TOPIC_DEAD_LETTERS": f"dead-{name}"}
+    topics = {
+        "PROMO_TOPIC_IN": f"in-{name}",
+        "PROMO_TOPIC_OUT": f"out-{name}",
+        "PROMO_TOPIC_DEAD_LETTERS": f"dead-{name}",
+    }
     env = services.env | topics
     done = run(env, "up")
     assert done.returncode == 0, done.stderr
@@ -68,12 +81,19 @@ def campaign(**changed: object) -> dict[str, object]:
 
 
 def lines(*campaigns: Mapping[str, object] | bytes) -> bytes:
-    return b"".join((each if isinstance(each, bytes) else json.dumps(each, ensure_ascii=False).encode()) + b"\n" for each in campaigns)
+    return b"".join(
+        (each if isinstance(each, bytes) else json.dumps(each, ensure_ascii=False).encode()) + b"\n"
+        for each in campaigns
+    )
 
 
 def messages(env: Mapping[str, str], topic: str) -> list[tuple[bytes | None, bytes | None]]:
     """(key, value) of all that lies in a topic of three partitions, partition by partition."""
-    conf = {"bootstrap.servers": env["PROMO_KAFKA_BOOTSTRAP_SERVERS"], "group.id": "test", "enable.partition.eof": "true"}
+    conf = {
+        "bootstrap.servers": env["PROMO_KAFKA_BOOTSTRAP_SERVERS"],
+        "group.id": "test",
+        "enable.partition.eof": "true",
+    }
     consumer = Consumer(conf | {"enable.auto.commit": "false"})
     found: list[tuple[bytes | None, bytes | None]] = []
     try:
@@ -90,7 +110,9 @@ def messages(env: Mapping[str, str], topic: str) -> list[tuple[bytes | None, byt
     return found
 
 
-def put(env: Mapping[str, str], topic: str, *records: tuple[bytes | None, bytes | None, dict[str, str]]) -> None:
+def put(
+    env: Mapping[str, str], topic: str, *records: tuple[bytes | None, bytes | None, dict[str, str]]
+) -> None:
     producer = Producer({"bootstrap.servers": env["PROMO_KAFKA_BOOTSTRAP_SERVERS"]})
     for key, value, headers in records:
         producer.produce(env[topic], value=value, key=key, headers=headers, partition=0)
@@ -105,16 +127,32 @@ def test_help_is_quick_and_names_every_command():
     done = run({}, "--help")
     took = time.monotonic() - started
     assert done.returncode == 0
-    for name in ("demo", "up", "down", "status", "stream", "campaigns", "notifications", "dead-letters", "ledger", "lake", "push"):
+    for name in (
+        "demo",
+        "up",
+        "down",
+        "status",
+        "stream",
+        "campaigns",
+        "notifications",
+        "dead-letters",
+        "ledger",
+        "lake",
+        "push",
+    ):
         assert f" {name} " in done.stdout.decode()
     assert took < 3  # 0.2 s on a quiet machine; Spark or Dagster would take longer than this
 
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys; import promo_assets.cli; print([m for m in ('pyspark', 'dagster', 'psycopg', 'confluent_kafka') if m in sys.modules])"
+        "import sys; import promo_assets.cli; "
+        "print([m for m in ('pyspark', 'dagster', 'psycopg', 'confluent_kafka') if m in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"[]\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+        == b"[]\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -126,21 +164,45 @@ def test_help_imports_nothing_heavy():
         (["notifications", "watch", "--count", "0"], "'--count'"),
         (["notifications", "watch", "--timeout", "soon"], "'--timeout'"),
         (["stream", "reprocess"], "say from where to read again: --from-time, or --from-offset"),
-        (["stream", "reprocess", "--from-time", "2026-01-01", "--from-offset", "0:1"], "say from where to read again"),
-        (["stream", "reprocess", "--from-time", "yesterday"], "a time like 2026-01-31T12:00:00Z is needed"),
+        (
+            ["stream", "reprocess", "--from-time", "2026-01-01", "--from-offset", "0:1"],
+            "say from where to read again",
+        ),
+        (
+            ["stream", "reprocess", "--from-time", "yesterday"],
+            "a time like 2026-01-31T12:00:00Z is needed",
+        ),
         (["stream", "reprocess", "--from-time", "2999-01-01"], "that time has not come yet"),
         (["stream", "reprocess", "--from-time", "1969-12-31"], "Kafka's times begin with 1970"),
-        (["stream", "reprocess", "--from-offset", "0"], "--from-offset 0: PARTITION:OFFSET is needed, like 0:1200"),
+        (
+            ["stream", "reprocess", "--from-offset", "0"],
+            "--from-offset 0: PARTITION:OFFSET is needed, like 0:1200",
+        ),
         (["stream", "reprocess", "--from-offset", "0:-1"], "PARTITION:OFFSET is needed"),
         (
-            ["stream", "reprocess", "--from-offset", "0:5", "--from-offset", "1:2", "--from-offset", "0:9"],
+            [
+                "stream",
+                "reprocess",
+                "--from-offset",
+                "0:5",
+                "--from-offset",
+                "1:2",
+                "--from-offset",
+                "0:9",
+            ],
             "--from-offset 0:9: partition 0 is named twice, and 5 was said first",
         ),
         (["ledger", "clean", "--older-than", "0"], "'--older-than'"),
         (["campaigns", "cancel", "r", "c", "today"], "'DATETIME_CREATED'"),
         (["dead-letters", "replay", "--id"], "--id"),
-        (["dead-letters", "replay", "--id", "seven"], "--id seven: an id as `promo-assets dead-letters list` shows it is needed"),
-        (["campaigns", "send", "/no/such/file"], "/no/such/file cannot be read: No such file or directory"),
+        (
+            ["dead-letters", "replay", "--id", "seven"],
+            "--id seven: an id as `promo-assets dead-letters list` shows it is needed",
+        ),
+        (
+            ["campaigns", "send", "/no/such/file"],
+            "/no/such/file cannot be read: No such file or directory",
+        ),
         (["campaigns", "send", "/"], "/ cannot be read: Is a directory"),
     ],
 )
@@ -168,11 +230,20 @@ def test_a_wrong_argument_is_one_line_and_status_2(arguments: list[str], told: s
     ids=" ".join,
 )
 @pytest.mark.parametrize(
-    ("name", "value"), [("PROMO_POSTGRES_URL", "nonsense"), ("PROMO_LAKE_DEPTH", "many"), ("PROMO_TOPIC_IN", "a topic")]
+    ("name", "value"),
+    [
+        ("PROMO_POSTGRES_URL", "nonsense"),
+        ("PROMO_LAKE_DEPTH", "many"),
+        ("PROMO_TOPIC_IN", "a topic"),
+    ],
 )
-def test_a_wrong_setting_is_named_before_anything_starts(arguments: list[str], name: str, value: str, tmp_path: Path):
+def test_a_wrong_setting_is_named_before_anything_starts(
+    arguments: list[str], name: str, value: str, tmp_path: Path
+):
     home = tmp_path / "home"
-    assert one_line(run({"PROMO_HOME": str(home), name: value}, *arguments), 2).startswith(f"{name}: ")
+    assert one_line(run({"PROMO_HOME": str(home), name: value}, *arguments), 2).startswith(
+        f"{name}: "
+    )
     assert not home.exists()
 
 
@@ -187,7 +258,9 @@ def test_debug_shows_the_trace():
 
 def test_status_without_services_says_so(tmp_path: Path):
     told = one_line(run({"PROMO_HOME": str(tmp_path)}, "status"), 1)
-    assert told == "the local Kafka and Postgres do not run: `promo-assets up` starts what is missing"
+    assert (
+        told == "the local Kafka and Postgres do not run: `promo-assets up` starts what is missing"
+    )
 
 
 def test_down_without_services_is_harmless(tmp_path: Path):
@@ -197,9 +270,18 @@ def test_down_without_services_is_harmless(tmp_path: Path):
 
 def test_without_a_broker_every_command_ends_soon(services: Services):
     env = services.env | {"PROMO_KAFKA_BOOTSTRAP_SERVERS": NOBODY_THERE}
-    commands = ("stream run", "campaigns send", "notifications watch", "push", "dead-letters list", "dead-letters replay")
+    commands = (
+        "stream run",
+        "campaigns send",
+        "notifications watch",
+        "push",
+        "dead-letters list",
+        "dead-letters replay",
+    )
     with ThreadPoolExecutor(len(commands)) as together:  # each waits some 10 s for an answer
-        ends = together.map(lambda each: run(env, *each.split(), input=lines(campaign()), timeout=30), commands)
+        ends = together.map(
+            lambda each: run(env, *each.split(), input=lines(campaign()), timeout=30), commands
+        )
         for command, done in zip(commands, ends, strict=True):
             assert one_line(done, 1).startswith(f"Kafka at {NOBODY_THERE} gave no answer"), command
 
@@ -221,17 +303,25 @@ def test_without_a_broker_every_command_ends_soon(services: Services):
 def test_a_missing_topic_is_named(arguments: list[str], topic: str, services: Services):
     done = run(services.env | {topic: "no-such-topic"}, *arguments, input=lines(campaign()))
     told = one_line(done, 1)
-    assert told == f"topic no-such-topic does not exist on Kafka at {services.kafka}: create it, or run `promo-assets up`"
+    assert (
+        told
+        == f"topic no-such-topic does not exist on Kafka at {services.kafka}: create it, or run `promo-assets up`"
+    )
 
 
 @pytest.mark.parametrize("command", ["stream run", "push"])
 def test_without_postgres_what_works_with_it_says_so(env: dict[str, str], command: str):
-    done = run(env | {"PROMO_POSTGRES_URL": "postgresql://promo:hidden@127.0.0.1:1/promo"}, *command.split())
+    done = run(
+        env | {"PROMO_POSTGRES_URL": "postgresql://promo:hidden@127.0.0.1:1/promo"},
+        *command.split(),
+    )
     assert one_line(done, 1).startswith("Postgres gave no connection: ")
     assert b"hidden" not in done.stderr
 
 
-def test_offsets_that_the_topic_does_not_hold_are_refused_before_anything_starts(env: dict[str, str]):
+def test_offsets_that_the_topic_does_not_hold_are_refused_before_anything_starts(
+    env: dict[str, str],
+):
     put(env, "PROMO_TOPIC_IN", (b"k", b"{}", {}))
     for asked, told in (
         ("0:2", "partition 0 of topic {topic} holds offsets 0 to 1, not 2"),
@@ -242,7 +332,13 @@ def test_offsets_that_the_topic_does_not_hold_are_refused_before_anything_starts
 
 
 @pytest.mark.parametrize(
-    "arguments", [["ledger", "clean"], ["ledger", "apply"], ["campaigns", "waiting"], ["campaigns", "cancel", "r", "c", "1"]]
+    "arguments",
+    [
+        ["ledger", "clean"],
+        ["ledger", "apply"],
+        ["campaigns", "waiting"],
+        ["campaigns", "cancel", "r", "c", "1"],
+    ],
 )
 def test_without_postgres_the_ledgers_commands_say_so(arguments: list[str]):
     done = run({"PROMO_POSTGRES_URL": "postgresql://promo:hidden@127.0.0.1:1/promo"}, *arguments)
@@ -252,7 +348,9 @@ def test_without_postgres_the_ledgers_commands_say_so(arguments: list[str]):
 
 def test_without_the_local_postgres_it_is_said_how_to_start_it(tmp_path: Path):
     (tmp_path / "local").mkdir()
-    (tmp_path / "local" / "services.json").write_text('{"postgres_url": "postgresql://promo@127.0.0.1:1/promo"}')
+    (tmp_path / "local" / "services.json").write_text(
+        '{"postgres_url": "postgresql://promo@127.0.0.1:1/promo"}'
+    )
     told = one_line(run({"PROMO_HOME": str(tmp_path)}, "campaigns", "waiting"), 1)
     assert told.startswith("Postgres gave no connection: ")
     assert told.endswith(". Does it run? `promo-assets up` starts the local one")
@@ -293,7 +391,10 @@ def test_status_watched_as_json_tells_again_and_again_until_ctrl_c(services: Ser
 def test_status_watched_as_json_goes_to_the_pipe_also_from_a_terminal(services: Services):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [COMMAND, "status", "--watch", "--json"], env=os.environ | services.env | {"TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs
+        [COMMAND, "status", "--watch", "--json"],
+        env=os.environ | services.env | {"TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
     )
     os.close(theirs)
     assert process.stdout
@@ -307,7 +408,10 @@ def test_status_watched_as_json_goes_to_the_pipe_also_from_a_terminal(services: 
 
 def test_status_watched_without_services_goes_on_and_says_so(tmp_path: Path):
     process = subprocess.Popen(
-        [COMMAND, "status", "--watch"], env=os.environ | {"PROMO_HOME": str(tmp_path)}, stderr=subprocess.PIPE, text=True
+        [COMMAND, "status", "--watch"],
+        env=os.environ | {"PROMO_HOME": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stderr
     try:
@@ -315,10 +419,18 @@ def test_status_watched_without_services_goes_on_and_says_so(tmp_path: Path):
     finally:
         process.terminate()
         assert process.wait(20) == 130
-    assert told == ["trouble: the local Kafka and Postgres do not run: `promo-assets up` starts what is missing\n"] * 2
+    assert (
+        told
+        == [
+            "trouble: the local Kafka and Postgres do not run: `promo-assets up` starts what is missing\n"
+        ]
+        * 2
+    )
 
 
-def test_status_watched_on_a_terminal_is_one_picture_that_changes(env: dict[str, str], services: Services):
+def test_status_watched_on_a_terminal_is_one_picture_that_changes(
+    env: dict[str, str], services: Services
+):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [COMMAND, "status", "--watch"], env=os.environ | env | {"COLUMNS": "150", "TERM": "xterm"}, stdout=theirs, stderr=theirs,
@@ -337,7 +449,10 @@ def test_status_watched_on_a_terminal_is_one_picture_that_changes(env: dict[str,
 
 def test_status_of_local_services_prints_the_owners_url(services: Services):
     local = {"PROMO_HOME": str(services.home)}
-    assert run(local, "status").stdout == f"kafka {services.kafka}\npostgres {services.postgres_url}\n".encode()
+    assert (
+        run(local, "status").stdout
+        == f"kafka {services.kafka}\npostgres {services.postgres_url}\n".encode()
+    )
 
 
 # campaigns send
@@ -345,7 +460,12 @@ def test_status_of_local_services_prints_the_owners_url(services: Services):
 
 def test_sent_campaigns_arrive_as_they_are_with_the_restaurant_as_key(env: dict[str, str]):
     first, second = campaign(), campaign(restaurant_id="Ресторан", extra=[1])
-    done = run(env, "campaigns", "send", input=b"\n" + lines(first) + b"  \r\n" + lines(second).rstrip(b"\n") + b"\r\n\n")
+    done = run(
+        env,
+        "campaigns",
+        "send",
+        input=b"\n" + lines(first) + b"  \r\n" + lines(second).rstrip(b"\n") + b"\r\n\n",
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == b""
     assert f"sent 2 campaigns to topic {env['PROMO_TOPIC_IN']}" in done.stderr.decode()
@@ -357,7 +477,9 @@ def test_one_bad_line_and_nothing_is_sent(env: dict[str, str], tmp_path: Path):
     file = tmp_path / "campaigns.jsonl"
     file.write_bytes(b"\n" + lines(campaign(), campaign(restaurant_id=" "), b"{", campaign()))
     told = one_line(run(env, "campaigns", "send", str(file)), 2)
-    assert told == f"{file}, line 3: restaurant_id is blank (and 1 more wrong line). Nothing was sent"
+    assert (
+        told == f"{file}, line 3: restaurant_id is blank (and 1 more wrong line). Nothing was sent"
+    )
     assert messages(env, "PROMO_TOPIC_IN") == []
 
 
@@ -367,7 +489,9 @@ def test_a_message_larger_than_the_topic_takes_and_nothing_is_sent(env: dict[str
     began = time.monotonic()
     told = one_line(run(env, "campaigns", "send", input=lines(campaign(), large, campaign())), 2)
     assert told.startswith("standard input, line 2 was refused by Kafka, so nothing was sent")
-    assert time.monotonic() - began < 20, "the messages behind it are not waited for, which would take 30 s"
+    assert time.monotonic() - began < 20, (
+        "the messages behind it are not waited for, which would take 30 s"
+    )
     assert run(env, "notifications", "watch", "--timeout", "0").returncode == 0
     assert messages(env, "PROMO_TOPIC_IN") == []
 
@@ -375,7 +499,12 @@ def test_a_message_larger_than_the_topic_takes_and_nothing_is_sent(env: dict[str
 def test_raw_sends_every_line_as_it_is(env: dict[str, str]):
     done = run(env, "campaigns", "send", "--raw", input=b"no json\n\n\xff\xfe\r\nkey:{}")
     assert done.returncode == 0, done.stderr
-    assert sorted(messages(env, "PROMO_TOPIC_IN")) == [(None, b""), (None, b"key:{}"), (None, b"no json"), (None, b"\xff\xfe\r")]
+    assert sorted(messages(env, "PROMO_TOPIC_IN")) == [
+        (None, b""),
+        (None, b"key:{}"),
+        (None, b"no json"),
+        (None, b"\xff\xfe\r"),
+    ]
 
 
 def test_no_campaigns_are_sent_without_complaint(env: dict[str, str]):
@@ -388,9 +517,17 @@ def test_no_campaigns_are_sent_without_complaint(env: dict[str, str]):
 
 
 def test_watch_prints_bytes_as_they_are_and_ends_at_the_count(env: dict[str, str]):
-    put(env, "PROMO_TOPIC_OUT", *((b"c", value, {}) for value in (b'{"a":1}', "Ж".encode(), b"third")))
+    put(
+        env,
+        "PROMO_TOPIC_OUT",
+        *((b"c", value, {}) for value in (b'{"a":1}', "Ж".encode(), b"third")),
+    )
     done = run(env, "notifications", "watch", "--count", "2")
-    assert (done.returncode, done.stdout, done.stderr) == (0, b'{"a":1}\n' + "Ж".encode() + b"\n", b"")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        b'{"a":1}\n' + "Ж".encode() + b"\n",
+        b"",
+    )
 
 
 def test_watch_ends_at_the_timeout(env: dict[str, str]):
@@ -413,7 +550,12 @@ def test_watch_goes_on_until_ctrl_c(env: dict[str, str]):
 def test_a_closed_pipe_is_no_error(env: dict[str, str]):
     put(env, "PROMO_TOPIC_OUT", *((b"c", b"x" * 1_000, {}) for _ in range(2_000)))
     command = f"{COMMAND} notifications watch | head -1"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], env=os.environ | env, capture_output=True, timeout=60)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        env=os.environ | env,
+        capture_output=True,
+        timeout=60,
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"x" * 1_000 + b"\n", b"")
 
 
@@ -425,18 +567,31 @@ def started(env: Mapping[str, str], *arguments: str) -> subprocess.Popen[bytes]:
             signal.signal(number, signal.SIG_DFL)
 
     return subprocess.Popen(
-        [COMMAND, *arguments], env=os.environ | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=listen_to_signals
+        [COMMAND, *arguments],
+        env=os.environ | env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=listen_to_signals,
     )
 
 
 # dead-letters
 
-HEADERS = {"reason": "the value is not JSON", "source_topic": "in", "source_partition": "2", "source_offset": "7"}
+HEADERS = {
+    "reason": "the value is not JSON",
+    "source_topic": "in",
+    "source_partition": "2",
+    "source_offset": "7",
+}
 
 
 @pytest.fixture
 def letters(env: dict[str, str]) -> list[tuple[bytes | None, bytes | None]]:
-    found: list[tuple[bytes | None, bytes | None]] = [(b"k", b"\x1b[31mred"), (None, None), (b"\xff", b"\xfe")]
+    found: list[tuple[bytes | None, bytes | None]] = [
+        (b"k", b"\x1b[31mred"),
+        (None, None),
+        (b"\xff", b"\xfe"),
+    ]
     put(env, "PROMO_TOPIC_DEAD_LETTERS", *((key, value, HEADERS) for key, value in found))
     return found
 
@@ -446,7 +601,12 @@ def test_dead_letters_are_listed_as_json_lines(env: dict[str, str], letters: lis
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [each.pop("rejected_at")[:2] for each in found] == ["20"] * 3
-    source = {"reason": "the value is not JSON", "source_topic": "in", "source_partition": 2, "source_offset": 7}
+    source = {
+        "reason": "the value is not JSON",
+        "source_topic": "in",
+        "source_partition": 2,
+        "source_offset": 7,
+    }
     assert found == [
         {"id": "0-0", **source, "key": "k", "value": "\x1b[31mred"},
         {"id": "0-1", **source, "key": None, "value": None},
@@ -454,10 +614,15 @@ def test_dead_letters_are_listed_as_json_lines(env: dict[str, str], letters: lis
     ]
 
 
-def test_on_a_terminal_dead_letters_are_a_table_that_cannot_steer_it(env: dict[str, str], letters: list):
+def test_on_a_terminal_dead_letters_are_a_table_that_cannot_steer_it(
+    env: dict[str, str], letters: list
+):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [COMMAND, "dead-letters", "list"], env=os.environ | env | {"COLUMNS": "200", "TERM": "dumb"}, stdout=theirs, stderr=subprocess.PIPE
+        [COMMAND, "dead-letters", "list"],
+        env=os.environ | env | {"COLUMNS": "200", "TERM": "dumb"},
+        stdout=theirs,
+        stderr=subprocess.PIPE,
     )
     os.close(theirs)
     shown = b""
@@ -475,7 +640,9 @@ def test_on_a_terminal_dead_letters_are_a_table_that_cannot_steer_it(env: dict[s
     assert "(null)" in shown.decode()
 
 
-def test_a_replay_sends_key_and_value_as_they_came_and_only_once(env: dict[str, str], letters: list):
+def test_a_replay_sends_key_and_value_as_they_came_and_only_once(
+    env: dict[str, str], letters: list
+):
     first = run(env, "dead-letters", "replay")
     assert first.returncode == 0, first.stderr
     assert f"sent 3 dead letters to topic {env['PROMO_TOPIC_IN']} again" in first.stderr.decode()
@@ -486,8 +653,13 @@ def test_a_replay_sends_key_and_value_as_they_came_and_only_once(env: dict[str, 
     assert by_text(messages(env, "PROMO_TOPIC_IN")) == by_text([*letters, (b"new", b"letter")])
 
 
-def test_a_replay_by_id_always_sends_and_is_not_sent_by_the_next_replay_of_all(env: dict[str, str], letters: list):
-    assert b"sent 1 dead letter to" in run(env, "dead-letters", "replay", "--id", "0-1", "--id", "0-1").stderr
+def test_a_replay_by_id_always_sends_and_is_not_sent_by_the_next_replay_of_all(
+    env: dict[str, str], letters: list
+):
+    assert (
+        b"sent 1 dead letter to"
+        in run(env, "dead-letters", "replay", "--id", "0-1", "--id", "0-1").stderr
+    )
     assert b"sent 1 dead letter to" in run(env, "dead-letters", "replay", "--id", "0-1").stderr
     assert by_text(messages(env, "PROMO_TOPIC_IN")) == by_text([letters[1]] * 2)
     assert b"sent 2 dead letters to" in run(env, "dead-letters", "replay").stderr
@@ -496,7 +668,10 @@ def test_a_replay_by_id_always_sends_and_is_not_sent_by_the_next_replay_of_all(e
 
 def test_a_replay_of_an_unknown_id_sends_nothing(env: dict[str, str], letters: list):
     told = one_line(run(env, "dead-letters", "replay", "--id", "0-0", "--id", "0-99"), 2)
-    assert told == f"--id 0-99: there is no such dead letter in topic {env['PROMO_TOPIC_DEAD_LETTERS']}. Nothing was sent"
+    assert (
+        told
+        == f"--id 0-99: there is no such dead letter in topic {env['PROMO_TOPIC_DEAD_LETTERS']}. Nothing was sent"
+    )
     assert messages(env, "PROMO_TOPIC_IN") == []
     assert b"sent 3 dead letters" in run(env, "dead-letters", "replay").stderr
 
@@ -513,28 +688,49 @@ def followers(env: dict[str, str]) -> Iterator[str]:
     restaurant = f"r-{uuid.uuid4()}"
     with psycopg.connect(env["PROMO_POSTGRES_URL"]) as connection:
         for client in ("c1", "c2", "c2"):
-            connection.execute("INSERT INTO subscribers_restaurants (client_id, restaurant_id) VALUES (%s, %s)", (client, restaurant))
+            connection.execute(
+                "INSERT INTO subscribers_restaurants (client_id, restaurant_id) VALUES (%s, %s)",
+                (client, restaurant),
+            )
     yield restaurant
 
 
 def test_a_stream_that_has_caught_up_has_handled_all_input(env: dict[str, str], followers: str):
     late = int(time.time()) + 3600
     waiting = campaign(
-        restaurant_id=followers, adv_campaign_id="later", adv_campaign_datetime_start=late, adv_campaign_datetime_end=late + 1
+        restaurant_id=followers,
+        adv_campaign_id="later",
+        adv_campaign_datetime_start=late,
+        adv_campaign_datetime_end=late + 1,
     )
     run(env, "campaigns", "send", input=lines(campaign(restaurant_id=followers), waiting))
     run(env, "campaigns", "send", "--raw", input=b"broken\n")
     done = run(env, "stream", "run", "--until-caught-up", timeout=120)
     assert (done.returncode, done.stdout) == (0, b""), done.stderr
-    assert b"the stream has ended: 1 campaign, 2 notifications, 1 rejected, 0 repeated, 0 expired, 1 waiting" in done.stderr
-    assert all(noise not in done.stderr for noise in (b"WARN", b"Traceback", b"log4j", b"Exception"))
-    watched = run(env, "notifications", "watch", "--count", "2", "--timeout", "20").stdout.splitlines()
+    assert (
+        b"the stream has ended: 1 campaign, 2 notifications, 1 rejected, 0 repeated, 0 expired, 1 waiting"
+        in done.stderr
+    )
+    assert all(
+        noise not in done.stderr for noise in (b"WARN", b"Traceback", b"log4j", b"Exception")
+    )
+    watched = run(
+        env, "notifications", "watch", "--count", "2", "--timeout", "20"
+    ).stdout.splitlines()
     assert sorted(json.loads(line)["client_id"] for line in watched) == ["c1", "c2"]
-    assert [json.loads(line)["value"] for line in run(env, "dead-letters", "list").stdout.splitlines()] == ["broken"]
+    assert [
+        json.loads(line)["value"] for line in run(env, "dead-letters", "list").stdout.splitlines()
+    ] == ["broken"]
 
 
-@pytest.mark.parametrize(("number", "when"), [(signal.SIGINT, b"the stream runs"), (signal.SIGTERM, b"this run has the lease")], ids=str)
-def test_a_signal_ends_the_stream_within_10_seconds_and_leaves_nothing(number: signal.Signals, when: bytes, env: dict[str, str]):
+@pytest.mark.parametrize(
+    ("number", "when"),
+    [(signal.SIGINT, b"the stream runs"), (signal.SIGTERM, b"this run has the lease")],
+    ids=str,
+)
+def test_a_signal_ends_the_stream_within_10_seconds_and_leaves_nothing(
+    number: signal.Signals, when: bytes, env: dict[str, str]
+):
     with started(env, "stream", "run") as process:
         assert process.stderr
         for line in process.stderr:
@@ -555,7 +751,12 @@ def test_a_foreign_process_is_not_taken_for_a_leftover_dagster(tmp_path: Path):
     """`down` looks for a killed demo's Dagster by its record, and takes no other process for it."""
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as foreign:
         (tmp_path / "local").mkdir()
-        record = {"pid": foreign.pid, "create_time": psutil.Process(foreign.pid).create_time(), "argument": "x", "port": 1}
+        record = {
+            "pid": foreign.pid,
+            "create_time": psutil.Process(foreign.pid).create_time(),
+            "argument": "x",
+            "port": 1,
+        }
         (tmp_path / "local" / "dagster.pid").write_text(json.dumps(record))
         assert run({"PROMO_HOME": str(tmp_path)}, "down").returncode == 0
         assert foreign.poll() is None
@@ -565,30 +766,54 @@ def test_a_foreign_process_is_not_taken_for_a_leftover_dagster(tmp_path: Path):
 # demo
 
 
-def test_the_demo_shows_what_lies_in_the_sinks_and_in_the_lake_and_leaves_no_process(env: dict[str, str], tmp_path: Path):
+def test_the_demo_shows_what_lies_in_the_sinks_and_in_the_lake_and_leaves_no_process(
+    env: dict[str, str], tmp_path: Path
+):
     lake = tmp_path / "lake"
-    own = {"PROMO_HOME": str(tmp_path), "PROMO_LAKE_ROOT": str(lake), "PROMO_CHECKPOINT_DIR": str(tmp_path / "checkpoint")}
+    own = {
+        "PROMO_HOME": str(tmp_path),
+        "PROMO_LAKE_ROOT": str(lake),
+        "PROMO_CHECKPOINT_DIR": str(tmp_path / "checkpoint"),
+    }
     before = datetime.now(UTC).date()
     done = run(env | own | QUICKLY, "demo", "--exit", timeout=500)
     told = done.stdout.decode()
     assert done.returncode == 0, told + done.stderr.decode()
     with psycopg.connect(env["PROMO_POSTGRES_URL"]) as connection:
-        rows = connection.execute("SELECT count(*) FROM subscribers_feedback WHERE starts_with(adv_campaign_id, 'demo-')").fetchall()
+        rows = connection.execute(
+            "SELECT count(*) FROM subscribers_feedback WHERE starts_with(adv_campaign_id, 'demo-')"
+        ).fetchall()
     assert figures(told, "all") == [11, rows[0][0], 11_880, 11_880]
 
     def in_files(folder: str) -> int:
-        return sum(pq.ParquetFile(file).read([]).num_rows for file in (lake / "user" / folder).rglob("*.parquet"))
+        return sum(
+            pq.ParquetFile(file).read([]).num_rows
+            for file in (lake / "user" / folder).rglob("*.parquet")
+        )
 
     (yesterday,) = re.findall(r"The marts as of (\S+): http://127.0.0.1:", told)
-    assert date.fromisoformat(yesterday) in (before - timedelta(days=1), before)  # the demo may see midnight
-    read, kept, rejected = (figures(told, f"events {what}") for what in ("read from RAW", "kept", "rejected"))
+    assert date.fromisoformat(yesterday) in (
+        before - timedelta(days=1),
+        before,
+    )  # the demo may see midnight
+    read, kept, rejected = (
+        figures(told, f"events {what}") for what in ("read from RAW", "kept", "rejected")
+    )
     assert read == [28, in_files("master/data/geo/events")] == [28, 140_000]
     assert kept == [28, in_files("dosperados/data/dds/events")]
     assert rejected == [28, in_files("dosperados/data/dds/rejected_events")]
-    marts = {"users": "users", "zones by week and month": "geo", "friends to recommend": "friend_recomendation"}
+    marts = {
+        "users": "users",
+        "zones by week and month": "geo",
+        "friends to recommend": "friend_recomendation",
+    }
     for line, mart in marts.items():
         folder = f"dosperados/marts/{mart}"
-        assert figures(told, line) == [1, in_files(f"{folder}/date={yesterday}")] == [1, in_files(folder)]
+        assert (
+            figures(told, line)
+            == [1, in_files(f"{folder}/date={yesterday}")]
+            == [1, in_files(folder)]
+        )
         assert in_files(folder) > 10
     with psycopg.connect(env["PROMO_POSTGRES_URL"]) as connection:
         ((campaigns, clients, answers),) = connection.execute(

@@ -11,7 +11,8 @@ from promo_assets.settings import PROJECT_ROOT
 
 PAGE = (PROJECT_ROOT / "CONTRIBUTING.md").read_text()
 STEP = re.compile(
-    r"(Create|Insert into|In) `([\w./]+)`(?:,\s(?:before|instead of)\s`([^`]+)`)?:\n\n```\w+\n(.*?)```\n", re.DOTALL | re.IGNORECASE
+    r"(Create|Insert into|In) `([\w./]+)`(?:,\s(?:before|instead of)\s`([^`]+)`)?:\n\n```\w+\n(.*?)```\n",
+    re.DOTALL | re.IGNORECASE,
 )
 PROGRAMS = Path(sys.executable).parent
 RUN_A_DAY = """
@@ -36,7 +37,11 @@ print("messages", lake.read(tables.CITY_ACTIVITY, [date(2025, 5, 31)]).groupBy()
 
 def test_the_mart_of_the_example_is_made_by_its_steps(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    shutil.copytree(PROJECT_ROOT, copy, ignore=shutil.ignore_patterns(".*", "node_modules", "__pycache__", "secrets"))
+    shutil.copytree(
+        PROJECT_ROOT,
+        copy,
+        ignore=shutil.ignore_patterns(".*", "node_modules", "__pycache__", "secrets"),
+    )
     steps = STEP.findall(PAGE)
     assert len(steps) == PAGE.count("```python") + PAGE.count("```toml") == 11
     for doing, name, where, text in steps:
@@ -49,7 +54,13 @@ def test_the_mart_of_the_example_is_made_by_its_steps(tmp_path: Path) -> None:
             "PROMO_LAKE_ROOT": str(tmp_path / "lake"),
         }
         done = subprocess.run(
-            [PROGRAMS / command[0], *command[1:]], cwd=copy, env=environment, capture_output=True, text=True, timeout=240, check=False
+            [PROGRAMS / command[0], *command[1:]],
+            cwd=copy,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout[-4_000:]}\n{done.stderr[-4_000:]}"
         return done.stdout
@@ -59,9 +70,24 @@ def test_the_mart_of_the_example_is_made_by_its_steps(tmp_path: Path) -> None:
     changed = [name for _, name, _, _ in steps if name.startswith("promo_assets/")]
     run("basedpyright", "--pythonpath", sys.executable, *sorted({*changed}))
     run("lint-imports")
-    tests = ("promo_assets_tests/lake/test_mart_city_activity.py", "promo_assets_tests/test_graph.py")
+    tests = (
+        "promo_assets_tests/lake/test_mart_city_activity.py",
+        "promo_assets_tests/test_graph.py",
+    )
     assert "3 passed" in run("pytest", *tests, "-p", "no:cacheprovider")
-    run("promo-assets", "lake", "sample", "--days", "1", "--events-per-day", "200", "--users", "50", "--last-day", "2025-05-31")
+    run(
+        "promo-assets",
+        "lake",
+        "sample",
+        "--days",
+        "1",
+        "--events-per-day",
+        "200",
+        "--users",
+        "50",
+        "--last-day",
+        "2025-05-31",
+    )
     assert int(run("python", "-c", RUN_A_DAY).split("messages ")[1]) > 0
 
 

@@ -39,7 +39,11 @@ class RawFolder:
     def everything(self) -> dict[str, tuple[int, int]]:
         """All that lies in the lake, hidden or not, and what would change if it were written anew."""
         every = self.folder.parents[4].rglob("*")
-        return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in every if path.is_file()}
+        return {
+            str(path): (path.stat().st_ino, path.stat().st_mtime_ns)
+            for path in every
+            if path.is_file()
+        }
 
 
 @pytest.fixture
@@ -51,7 +55,9 @@ def test_an_empty_raw_gets_four_weeks_and_a_second_demo_finds_them(raw: RawFolde
     assert raw.fill() == EXPECTED
     before = raw.everything()
     assert sorted(before) == [str(raw.file(day)) for day in EXPECTED]
-    assert all(pq.read_metadata(raw.file(day)).num_rows == SAMPLE.events_per_day for day in EXPECTED)
+    assert all(
+        pq.read_metadata(raw.file(day)).num_rows == SAMPLE.events_per_day for day in EXPECTED
+    )
     assert pq.read_table(raw.file(LAST)).equals(sample_day(SAMPLE, LAST))
     assert raw.fill() == EXPECTED
     assert raw.everything() == before
@@ -62,21 +68,33 @@ def test_the_next_day_s_demo_adds_a_day_and_any_that_is_missing(raw: RawFolder):
     raw.file(EXPECTED[10]).unlink()
     raw.file(EXPECTED[10]).parent.rmdir()
     before = raw.everything()
-    assert fill_raw(raw.settings, LAST + timedelta(days=1), lambda: None) == [*EXPECTED[1:], LAST + timedelta(days=1)]
+    assert fill_raw(raw.settings, LAST + timedelta(days=1), lambda: None) == [
+        *EXPECTED[1:],
+        LAST + timedelta(days=1),
+    ]
     after = raw.everything()
-    assert sorted(after.keys() - before.keys()) == [str(raw.file(day)) for day in (EXPECTED[10], LAST + timedelta(days=1))]
+    assert sorted(after.keys() - before.keys()) == [
+        str(raw.file(day)) for day in (EXPECTED[10], LAST + timedelta(days=1))
+    ]
     assert before.items() <= after.items()
 
 
-@pytest.mark.parametrize("day", [LAST - timedelta(days=5), date(2022, 1, 1)], ids=["lately", "long ago"])
-def test_where_somebody_else_wrote_nothing_is_added_and_it_is_said(raw: RawFolder, day: date, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize(
+    "day", [LAST - timedelta(days=5), date(2022, 1, 1)], ids=["lately", "long ago"]
+)
+def test_where_somebody_else_wrote_nothing_is_added_and_it_is_said(
+    raw: RawFolder, day: date, capsys: pytest.CaptureFixture[str]
+):
     theirs = raw.file(day, "part-00000.parquet")
     theirs.parent.mkdir(parents=True)
     theirs.write_bytes(b"theirs")
     before = raw.everything()
     assert raw.fill() == [day]
     assert raw.everything() == before
-    assert f"date={day} is not of the sample: RAW is used as it is, nothing is added" in capsys.readouterr().err
+    assert (
+        f"date={day} is not of the sample: RAW is used as it is, nothing is added"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_file_of_others_beside_the_sample_s_is_theirs(raw: RawFolder):
@@ -127,7 +145,10 @@ GOOD = {
     ("changed", "problems"),
     [
         ({}, []),
-        ({"dds/events": {D1: 97, D2: 1_190}}, ["of 2026-03-01 100 events were read, 97 kept and 2 rejected"]),
+        (
+            {"dds/events": {D1: 97, D2: 1_190}},
+            ["of 2026-03-01 100 events were read, 97 kept and 2 rejected"],
+        ),
         # As many in all, but not of each day.
         (
             {"dds/events": {D1: 99, D2: 1_189}},
@@ -136,8 +157,14 @@ GOOD = {
                 "of 2026-03-02 1,200 events were read, 1,189 kept and 10 rejected",
             ],
         ),
-        ({"stg/events": {D2: 1_200}}, ["of 2026-03-01 unknown events were read, 98 kept and 2 rejected"]),
-        ({"dds/rejected_events": {D1: 2}}, ["of 2026-03-02 1,200 events were read, 1,190 kept and unknown rejected"]),
+        (
+            {"stg/events": {D2: 1_200}},
+            ["of 2026-03-01 unknown events were read, 98 kept and 2 rejected"],
+        ),
+        (
+            {"dds/rejected_events": {D1: 2}},
+            ["of 2026-03-02 1,200 events were read, 1,190 kept and unknown rejected"],
+        ),
         ({"mart/geo": {}}, ["mart/geo has no row of 2026-03-02"]),
         ({"mart/users": {D2: 0}}, ["mart/users has no row of 2026-03-02"]),
     ],
@@ -147,23 +174,40 @@ def test_what_is_not_as_promised_is_named(changed: dict, problems: list[str]):
 
 
 def error(*messages: str) -> dict:
-    return {"message": "a step failed", "error": {"message": messages[0], "causes": [{"message": each} for each in messages[1:]]}}
+    return {
+        "message": "a step failed",
+        "error": {"message": messages[0], "causes": [{"message": each} for each in messages[1:]]},
+    }
 
 
 @pytest.mark.parametrize(
     ("events", "told"),
     [
         ([], "no more is known"),
-        ([{"message": "started"}, {"message": "the run's process is gone."}, {}], "the run's process is gone"),
         (
-            [{"message": "started"}, error("dagster._core.definitions.events.Failure: 1 of 2 days failed. d: why\n"), error("later")],
+            [{"message": "started"}, {"message": "the run's process is gone."}, {}],
+            "the run's process is gone",
+        ),
+        (
+            [
+                {"message": "started"},
+                error("dagster._core.definitions.events.Failure: 1 of 2 days failed. d: why\n"),
+                error("later"),
+            ],
             "1 of 2 days failed. d: why",
         ),
         (
-            [error("dagster._core.errors.DagsterExecutionStepExecutionError: Error\nat", "promo_assets.lake.files.LakeError: no day: x")],
+            [
+                error(
+                    "dagster._core.errors.DagsterExecutionStepExecutionError: Error\nat",
+                    "promo_assets.lake.files.LakeError: no day: x",
+                )
+            ],
             "no day: x",
         ),
     ],
 )
-def test_a_failed_run_is_told_by_the_innermost_cause_of_its_first_error(events: list[dict], told: str):
+def test_a_failed_run_is_told_by_the_innermost_cause_of_its_first_error(
+    events: list[dict], told: str
+):
     assert failure_of(events) == told

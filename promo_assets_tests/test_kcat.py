@@ -14,7 +14,8 @@ from promo_assets.stream.messages import parse_campaign
 from promo_assets_tests.conftest import Services
 
 needs_kcat = pytest.mark.skipif(
-    shutil.which("kcat") is None and os.environ.get("CI") != "true", reason="kcat is not installed (apt-get install kcat)"
+    shutil.which("kcat") is None and os.environ.get("CI") != "true",
+    reason="kcat is not installed (apt-get install kcat)",
 )
 
 
@@ -46,8 +47,15 @@ def test_what_kcat_sends_arrives_with_key_and_value(services: Services):
 
 
 def find_value(services: Services, key: bytes, value: bytes) -> bool:
-    consumer = Consumer({"bootstrap.servers": services.kafka, "group.id": "test", "enable.auto.commit": "false"})
-    consumer.assign([TopicPartition(services.settings.topic_in, partition, OFFSET_BEGINNING) for partition in range(3)])
+    consumer = Consumer(
+        {"bootstrap.servers": services.kafka, "group.id": "test", "enable.auto.commit": "false"}
+    )
+    consumer.assign(
+        [
+            TopicPartition(services.settings.topic_in, partition, OFFSET_BEGINNING)
+            for partition in range(3)
+        ]
+    )
     deadline = time.monotonic() + 30
     try:
         while time.monotonic() < deadline:

@@ -11,7 +11,11 @@ import pytest
 from dagster import DagsterRunStatus as Status
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import DefaultRunLauncher, WorkerStatus
-from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.remote_origin import (
+    GrpcServerCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._grpc.client import DagsterGrpcClient
 
 from promo_assets.launcher import HealthCheckRunLauncher
@@ -53,16 +57,30 @@ class CodeServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> DagsterGrpcClient:
-        command = [Path(sys.executable).with_name("dagster"), "api", "grpc", "-h", "127.0.0.1", "-p", str(self.port), "-f", "jobs.py"]
+        command = [
+            Path(sys.executable).with_name("dagster"),
+            "api",
+            "grpc",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-f",
+            "jobs.py",
+        ]
         with (self._folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(
+                command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
+            )
         client = DagsterGrpcClient(host="127.0.0.1", port=self.port)
         wait_for(lambda: answers(client), "an answer of the code server")
         return client
 
     def end(self) -> None:
         if self._process:
-            kill_all([each for each in psutil.process_iter() if session_of(each) == self._process.pid])
+            kill_all(
+                [each for each in psutil.process_iter() if session_of(each) == self._process.pid]
+            )
             self._process.wait(20)
             self._process = None
 
@@ -81,11 +99,15 @@ def answers(client: DagsterGrpcClient) -> bool:
         return False
 
 
-def test_only_a_run_that_its_own_code_server_does_not_know_is_dead(instance: dg.DagsterInstance, server: CodeServer) -> None:
+def test_only_a_run_that_its_own_code_server_does_not_know_is_dead(
+    instance: dg.DagsterInstance, server: CodeServer
+) -> None:
     launcher = instance.run_launcher
     assert isinstance(launcher, HealthCheckRunLauncher)
     client = server.start()
-    origin = RemoteRepositoryOrigin(GrpcServerCodeLocationOrigin(host="127.0.0.1", port=server.port), "__repository__")
+    origin = RemoteRepositoryOrigin(
+        GrpcServerCodeLocationOrigin(host="127.0.0.1", port=server.port), "__repository__"
+    )
     run = instance.create_run_for_job(_job(), remote_job_origin=RemoteJobOrigin(origin, "waits"))
     DefaultRunLauncher.launch_run_from_grpc_client(instance, run, client)
 
@@ -101,7 +123,10 @@ def test_only_a_run_that_its_own_code_server_does_not_know_is_dead(instance: dg.
     assert (away.status, away.msg) == (WorkerStatus.RUNNING, "its code server does not answer")
     server.start()
     gone = launcher.check_run_worker_health(now())
-    assert (gone.status, gone.msg) == (WorkerStatus.NOT_FOUND, "its code server was started anew, and the run is gone")
+    assert (gone.status, gone.msg) == (
+        WorkerStatus.NOT_FOUND,
+        "its code server was started anew, and the run is gone",
+    )
     assert now().status == Status.STARTED  # nobody else would have noticed
     by_hand = instance.create_run_for_job(_job(), status=Status.STARTED)
     assert launcher.check_run_worker_health(by_hand).status == WorkerStatus.RUNNING

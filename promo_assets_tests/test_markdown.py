@@ -12,13 +12,22 @@ from promo_assets import markdown
 
 HUGE = 2**63 - 1
 # What Dagster's reader of markdown (mdast-util-gfm-autolink-literal) makes a link of, in the source and in the text that is left of it.
-MADE_LINKS = re.compile(r"(https?://|www(?=\.))([-.\w]+)([^ \t\r\n]*)|([-.\w+]+)@([-\w]+(?:\.[-\w]+)+)", re.IGNORECASE)
+MADE_LINKS = re.compile(
+    r"(https?://|www(?=\.))([-.\w]+)([^ \t\r\n]*)|([-.\w+]+)@([-\w]+(?:\.[-\w]+)+)", re.IGNORECASE
+)
 
 
 def test_markdown_holds_the_picture_and_its_description() -> None:
-    (image,) = re.findall(r"<img [^>]*>", MarkdownIt().render(markdown.image(b"\x89PNG\x00", "zones [of *Perth*]\n& \\ `all`")))
-    attributes = {name: html.unescape(value) for name, value in re.findall(r'(\w+)="([^"]*)"', image)}
-    assert base64.b64decode(attributes["src"].removeprefix("data:image/png;base64,")) == b"\x89PNG\x00"
+    (image,) = re.findall(
+        r"<img [^>]*>",
+        MarkdownIt().render(markdown.image(b"\x89PNG\x00", "zones [of *Perth*]\n& \\ `all`")),
+    )
+    attributes = {
+        name: html.unescape(value) for name, value in re.findall(r'(\w+)="([^"]*)"', image)
+    }
+    assert (
+        base64.b64decode(attributes["src"].removeprefix("data:image/png;base64,")) == b"\x89PNG\x00"
+    )
     assert attributes["alt"] == "zones [of *Perth*] & \\ `all`"
 
 
@@ -45,7 +54,10 @@ def test_markdown_holds_the_picture_and_its_description() -> None:
     ],
 )
 def test_a_cell_shows_its_value(value: object, shown: str) -> None:
-    assert _table(markdown.table(["before", "value", "after"], [(1, value, 2)])) == [["before", "value", "after"], ["1", shown, "2"]]
+    assert _table(markdown.table(["before", "value", "after"], [(1, value, 2)])) == [
+        ["before", "value", "after"],
+        ["1", shown, "2"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -70,9 +82,13 @@ def test_an_address_is_shown_and_is_no_link(value: str) -> None:
 
 
 def test_a_preview_has_at_most_ten_rows_and_numbers_at_the_right() -> None:
-    text = markdown.table(["user_id", "_city*"], [(n, None if n == 3 else f"c{n}") for n in range(50)])
+    text = markdown.table(
+        ["user_id", "_city*"], [(n, None if n == 3 else f"c{n}") for n in range(50)]
+    )
     assert text.splitlines()[:3] == ["| user_id | \\_city\\* |", "| ---: | --- |", "| 0 | c0 |"]
-    assert _table(text) == [["user_id", "_city*"]] + [[str(n), "<em>null</em>" if n == 3 else f"c{n}"] for n in range(10)]
+    assert _table(text) == [["user_id", "_city*"]] + [
+        [str(n), "<em>null</em>" if n == 3 else f"c{n}"] for n in range(10)
+    ]
 
 
 def test_a_preview_of_no_rows_says_so() -> None:

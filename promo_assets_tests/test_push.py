@@ -32,7 +32,14 @@ PUSH = [str(Path(sys.executable).with_name("promo-assets")), "push"]
 
 def push(world: World, *arguments: str, status: int = 0) -> str:
     """What it says."""
-    done = subprocess.run([*PUSH, "--until-caught-up", *arguments], env=world.env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [*PUSH, "--until-caught-up", *arguments],
+        env=world.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == status, done.stderr
     assert done.stdout == ""
     return done.stderr
@@ -45,13 +52,19 @@ def notify(world: World, *clients: str, trigger: int = TRIGGERED, rows: bool = T
     for client in clients:
         encoded = client_json(client)
         producer.produce(
-            world.topic_out, template.value(encoded), client.encode(), headers={"notification_id": template.notification_id(encoded)}
+            world.topic_out,
+            template.value(encoded),
+            client.encode(),
+            headers={"notification_id": template.notification_id(encoded)},
         )
     assert producer.flush(30) == 0
     if rows:
         values = ", ".join(["%s"] * 10)
         for client in clients:
-            world.execute(f"INSERT INTO subscribers_feedback VALUES (DEFAULT, {values}, NULL)", (*CAMPAIGN, client, trigger))
+            world.execute(
+                f"INSERT INTO subscribers_feedback VALUES (DEFAULT, {values}, NULL)",
+                (*CAMPAIGN, client, trigger),
+            )
 
 
 def feedback(world: World) -> dict[str, str | None]:
@@ -60,18 +73,24 @@ def feedback(world: World) -> dict[str, str | None]:
 
 def test_each_notification_is_pushed_once_and_a_client_answers_once(world: World) -> None:
     notify(world, "ann", "bob")
-    assert "pushed 2 notifications, 0 repeats, 2 clients answered" in push(world, "--feedback-share", "1")
+    assert "pushed 2 notifications, 0 repeats, 2 clients answered" in push(
+        world, "--feedback-share", "1"
+    )
     answers = feedback(world)
     assert all(answers.values())
     notify(world, "eve")
-    assert "pushed 1 notification, 0 repeats, 1 client answered" in push(world, "--feedback-share", "1")
+    assert "pushed 1 notification, 0 repeats, 1 client answered" in push(
+        world, "--feedback-share", "1"
+    )
     assert feedback(world) | answers == feedback(world)
 
 
 def test_a_repeated_message_is_known_by_its_id(world: World) -> None:
     notify(world, "ann")
     notify(world, "ann", rows=False)
-    assert "pushed 1 notification, 1 repeat, 1 client answered" in push(world, "--feedback-share", "1")
+    assert "pushed 1 notification, 1 repeat, 1 client answered" in push(
+        world, "--feedback-share", "1"
+    )
 
 
 def test_what_a_client_has_answered_already_stays(world: World) -> None:
@@ -85,9 +104,18 @@ def test_a_pair_of_another_campaign_or_time_is_not_taken_for_it(world: World) ->
     notify(world, "ann", rows=False)
     other = CAMPAIGN._replace(adv_campaign_id="other")
     values = ", ".join(["%s"] * 10)
-    for campaign, trigger in ((other, TRIGGERED), (CAMPAIGN, TRIGGERED + 1), (CAMPAIGN._replace(datetime_created=51), TRIGGERED)):
-        world.execute(f"INSERT INTO subscribers_feedback VALUES (DEFAULT, {values}, NULL)", (*campaign, "ann", trigger))
-    assert "pushed 1 notification, 0 repeats, 0 clients answered" in push(world, "--feedback-share", "1")
+    for campaign, trigger in (
+        (other, TRIGGERED),
+        (CAMPAIGN, TRIGGERED + 1),
+        (CAMPAIGN._replace(datetime_created=51), TRIGGERED),
+    ):
+        world.execute(
+            f"INSERT INTO subscribers_feedback VALUES (DEFAULT, {values}, NULL)",
+            (*campaign, "ann", trigger),
+        )
+    assert "pushed 1 notification, 0 repeats, 0 clients answered" in push(
+        world, "--feedback-share", "1"
+    )
 
 
 def test_the_share_of_clients_that_answer_is_about_what_was_asked_for(world: World) -> None:
@@ -100,7 +128,9 @@ def test_the_share_of_clients_that_answer_is_about_what_was_asked_for(world: Wor
 
 
 def test_what_was_taken_back_is_not_pushed(world: World) -> None:
-    producer = Producer({"bootstrap.servers": world.kafka, "transactional.id": f"{world.topic_out}-taken-back"})
+    producer = Producer(
+        {"bootstrap.servers": world.kafka, "transactional.id": f"{world.topic_out}-taken-back"}
+    )
     producer.init_transactions(30)
     producer.begin_transaction()
     producer.produce(world.topic_out, b"{}", headers={"notification_id": b"0" * 32})
@@ -126,7 +156,9 @@ def test_what_was_taken_back_is_not_pushed(world: World) -> None:
         (ODD % (b"a", b"true"), {"notification_id": ID}),
     ],
 )
-def test_what_is_no_notification_is_told_and_passed_over(world: World, value: bytes | None, headers: dict) -> None:
+def test_what_is_no_notification_is_told_and_passed_over(
+    world: World, value: bytes | None, headers: dict
+) -> None:
     producer = Producer({"bootstrap.servers": world.kafka})
     producer.produce(world.topic_out, value, partition=1, headers=headers)
     assert producer.flush(30) == 0
@@ -136,26 +168,40 @@ def test_what_is_no_notification_is_told_and_passed_over(world: World, value: by
     assert "pushed 1 notification, 0 repeats, 1 client answered" in told
 
 
-def test_one_that_is_killed_between_its_work_and_its_commit_is_begun_again_and_writes_nothing_else(world: World) -> None:
+def test_one_that_is_killed_between_its_work_and_its_commit_is_begun_again_and_writes_nothing_else(
+    world: World,
+) -> None:
     notify(world, "ann", "bob", "eve")
     world.execute(HELD)
     with psycopg.connect(world.postgres_url) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(1)")
-        with subprocess.Popen([*PUSH, "--feedback-share", "1"], env=world.env, stderr=subprocess.DEVNULL) as killed:
+        with subprocess.Popen(
+            [*PUSH, "--feedback-share", "1"], env=world.env, stderr=subprocess.DEVNULL
+        ) as killed:
             try:
-                wait_for(lambda: world.execute("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"), "its answers", 60)
+                wait_for(
+                    lambda: world.execute(
+                        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                    ),
+                    "its answers",
+                    60,
+                )
             finally:
                 killed.kill()
     wait_for(lambda: all(feedback(world).values()), "its answers in Postgres", 30)
     answers = feedback(world)
     world.execute("UPDATE subscribers_feedback SET feedback = 'mine' WHERE client_id = 'bob'")
-    assert "pushed 3 notifications, 0 repeats, 0 clients answered" in push(world, "--feedback-share", "1")
+    assert "pushed 3 notifications, 0 repeats, 0 clients answered" in push(
+        world, "--feedback-share", "1"
+    )
     assert feedback(world) == answers | {"bob": "mine"}
     assert "pushed 0 notifications" in push(world, "--feedback-share", "1")
 
 
 @pytest.mark.whole
-def test_one_whose_work_takes_too_long_for_kafka_joins_its_group_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_whose_work_takes_too_long_for_kafka_joins_its_group_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two notifications of eight seconds each, where a member must come back within six."""
     monkeypatch.setitem(CONSUMER, "session.timeout.ms", "6000")
     monkeypatch.setitem(CONSUMER, "max.poll.interval.ms", "6000")
@@ -168,21 +214,32 @@ def test_one_whose_work_takes_too_long_for_kafka_joins_its_group_again(world: Wo
     assert "pushed 0 notifications" in push(world)
 
 
-def test_another_group_reads_from_where_it_is_told_and_leaves_the_others_place_alone(world: World) -> None:
+def test_another_group_reads_from_where_it_is_told_and_leaves_the_others_place_alone(
+    world: World,
+) -> None:
     notify(world, *(f"old-{number}" for number in range(20)))
     topic = find_topic(world.settings, world.topic_out, AclOperation.READ)
     start = end_offsets(world.settings, topic)
     notify(world, *(f"new-{number}" for number in range(20)))
-    service = PushService(world.settings, topic, None, 1, group=f"{world.topic_out}-demo", start=start, campaigns="c")
+    service = PushService(
+        world.settings, topic, None, 1, group=f"{world.topic_out}-demo", start=start, campaigns="c"
+    )
     service.run(threading.Event(), end_offsets(world.settings, topic))
     assert service.pushed == 20
     assert {client[:3] for client, answer in feedback(world).items() if answer} == {"new"}
-    assert "pushed 40 notifications, 0 repeats, 20 clients answered" in push(world, "--feedback-share", "1")
+    assert "pushed 40 notifications, 0 repeats, 20 clients answered" in push(
+        world, "--feedback-share", "1"
+    )
 
 
 def test_a_second_one_takes_partitions_over_and_nobody_is_left_out(world: World) -> None:
     notify(world, *(f"client-{number}" for number in range(400)))
-    first = subprocess.Popen([*PUSH, "--rate", "100", "--feedback-share", "1"], env=world.env, stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen(
+        [*PUSH, "--rate", "100", "--feedback-share", "1"],
+        env=world.env,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         wait_for(lambda: any(feedback(world).values()), "the first one's first answers", 30)
         assert " answered" in push(world, "--feedback-share", "1")

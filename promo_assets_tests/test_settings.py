@@ -18,7 +18,10 @@ NOT_OBEYED = (
     "sslmode, sslrootcert, channel_binding, target_session_attrs, options, connect_timeout"
 )
 REFUSED = {
-    **{f"{name}=/x": NOT_OBEYED.format(name) for name in ("passfile", "sslcert", "sslkey", "sslcrl", "service", "krbsrvname")},
+    **{
+        f"{name}=/x": NOT_OBEYED.format(name)
+        for name in ("passfile", "sslcert", "sslkey", "sslcrl", "service", "krbsrvname")
+    },
     "hostaddr=10.0.0.1": NOT_OBEYED.format("hostaddr"),
     "keepalives_idle=1": NOT_OBEYED.format("keepalives_idle"),
     "application_name=x": NOT_OBEYED.format("application_name"),
@@ -32,7 +35,9 @@ REFUSED = {
 @pytest.fixture(autouse=True)
 def a_folder_without_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("promo_assets.settings.Settings.model_config", {**_config(), "env_file": ".env"})
+    monkeypatch.setattr(
+        "promo_assets.settings.Settings.model_config", {**_config(), "env_file": ".env"}
+    )
 
 
 def _config() -> dict:
@@ -48,8 +53,16 @@ def _config() -> dict:
         ("PROMO_KAFKA_BOOTSTRAP_SERVERS", "localhost:x", ADDRESS),
         ("PROMO_KAFKA_BOOTSTRAP_SERVERS", "localhost:65536", ADDRESS),
         ("PROMO_KAFKA_BOOTSTRAP_SERVERS", "a:1,,b:2", ADDRESS),
-        ("PROMO_KAFKA_SECURITY_PROTOCOL", "TLS", "Input should be 'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'"),
-        ("PROMO_KAFKA_SASL_MECHANISM", "GSSAPI", "Input should be 'PLAIN', 'SCRAM-SHA-256' or 'SCRAM-SHA-512'"),
+        (
+            "PROMO_KAFKA_SECURITY_PROTOCOL",
+            "TLS",
+            "Input should be 'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'",
+        ),
+        (
+            "PROMO_KAFKA_SASL_MECHANISM",
+            "GSSAPI",
+            "Input should be 'PLAIN', 'SCRAM-SHA-256' or 'SCRAM-SHA-512'",
+        ),
         ("PROMO_KAFKA_CA_FILE", "/nowhere/ca.pem", "no such file"),
         ("PROMO_KAFKA_CA_FILE", __file__, "the file holds no PEM certificate"),
         ("PROMO_KAFKA_CA_FILE", "/", "the file cannot be read: Is a directory"),
@@ -62,7 +75,10 @@ def _config() -> dict:
         ("PROMO_POSTGRES_URL", "postgresql://u:secret@host:port/d", URL),
         ("PROMO_POSTGRES_URL", "postgresql://u:secret@host:65536/d", URL),
         ("PROMO_DAGSTER_POSTGRES_URL", "postgresql://u:secret@host:5432", URL),
-        *(("PROMO_POSTGRES_URL", f"postgresql://u:secret@h/d?{parameter}", problem) for parameter, problem in REFUSED.items()),
+        *(
+            ("PROMO_POSTGRES_URL", f"postgresql://u:secret@h/d?{parameter}", problem)
+            for parameter, problem in REFUSED.items()
+        ),
         (
             "PROMO_POSTGRES_URL",
             "postgresql://u:secret@/d?host=/tmp",
@@ -78,12 +94,28 @@ def _config() -> dict:
         ("PROMO_LAKE_START", "0", DAY),
         ("PROMO_LAKE_START", "2022-01-01T00:00", DAY),
         ("PROMO_LAKE_START", "2022-02-30", None),
-        *(("PROMO_SPARK_MASTER", master, None) for master in ("localhost", "local[abc]", "local[0]", "local[]", "local[2", "local[2,0]")),
-        ("PROMO_SPARK_ARCHIVE", "/nowhere/executors.tar.gz", "no such file; `promo-assets spark-archive` makes it"),
+        *(
+            ("PROMO_SPARK_MASTER", master, None)
+            for master in (
+                "localhost",
+                "local[abc]",
+                "local[0]",
+                "local[]",
+                "local[2",
+                "local[2,0]",
+            )
+        ),
+        (
+            "PROMO_SPARK_ARCHIVE",
+            "/nowhere/executors.tar.gz",
+            "no such file; `promo-assets spark-archive` makes it",
+        ),
         ("PROMO_SPARK_ARCHIVE", "/bin/sh", "Spark unpacks .tar.gz, .tgz, .tar, .zip and .jar only"),
     ],
 )
-def test_a_wrong_value_is_one_line_that_names_the_setting(name: str, value: str, problem: str | None, monkeypatch: pytest.MonkeyPatch):
+def test_a_wrong_value_is_one_line_that_names_the_setting(
+    name: str, value: str, problem: str | None, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
         load_settings()
@@ -94,21 +126,39 @@ def test_a_wrong_value_is_one_line_that_names_the_setting(name: str, value: str,
     assert problem is None or told == f"{name}: {problem}"
 
 
-@pytest.mark.parametrize("missing", ["PROMO_KAFKA_SASL_MECHANISM", "PROMO_KAFKA_USERNAME", "PROMO_KAFKA_PASSWORD"])
+@pytest.mark.parametrize(
+    "missing", ["PROMO_KAFKA_SASL_MECHANISM", "PROMO_KAFKA_USERNAME", "PROMO_KAFKA_PASSWORD"]
+)
 def test_a_login_must_be_whole(missing: str, monkeypatch: pytest.MonkeyPatch):
-    login = {"PROMO_KAFKA_SASL_MECHANISM": "PLAIN", "PROMO_KAFKA_USERNAME": "u", "PROMO_KAFKA_PASSWORD": "p"}
+    login = {
+        "PROMO_KAFKA_SASL_MECHANISM": "PLAIN",
+        "PROMO_KAFKA_USERNAME": "u",
+        "PROMO_KAFKA_PASSWORD": "p",
+    }
     for name, value in {"PROMO_KAFKA_SECURITY_PROTOCOL": "SASL_SSL", **login, missing: ""}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=f"^{missing}: needed with PROMO_KAFKA_SECURITY_PROTOCOL=SASL_SSL$"):
+    with pytest.raises(
+        SettingsError, match=f"^{missing}: needed with PROMO_KAFKA_SECURITY_PROTOCOL=SASL_SSL$"
+    ):
         load_settings()
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PROMO_KAFKA_SASL_MECHANISM", "PLAIN"), ("PROMO_KAFKA_USERNAME", "u"), ("PROMO_KAFKA_PASSWORD", "secret")]
+    ("name", "value"),
+    [
+        ("PROMO_KAFKA_SASL_MECHANISM", "PLAIN"),
+        ("PROMO_KAFKA_USERNAME", "u"),
+        ("PROMO_KAFKA_PASSWORD", "secret"),
+    ],
 )
-def test_a_login_that_the_protocol_would_not_use_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_login_that_the_protocol_would_not_use_is_refused(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=f"^{name}: PROMO_KAFKA_SECURITY_PROTOCOL=PLAINTEXT has no login; SASL_SSL has one$"):
+    with pytest.raises(
+        SettingsError,
+        match=f"^{name}: PROMO_KAFKA_SECURITY_PROTOCOL=PLAINTEXT has no login; SASL_SSL has one$",
+    ):
         load_settings()
 
 
@@ -132,16 +182,32 @@ def test_a_place_is_a_uri_or_a_folder_which_is_meant_from_here(
     assert place == meant.format(here=tmp_path, home=Path.home())
 
 
-@pytest.mark.parametrize("master", ["local", "local[*]", "local[2]", "local[12, 3]", "spark://a:7077,b:7077", "yarn", "k8s://https://a"])
+@pytest.mark.parametrize(
+    "master",
+    [
+        "local",
+        "local[*]",
+        "local[2]",
+        "local[12, 3]",
+        "spark://a:7077,b:7077",
+        "yarn",
+        "k8s://https://a",
+    ],
+)
 def test_masters_that_spark_knows_are_taken(master: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PROMO_SPARK_MASTER", master)
     assert load_settings().spark_master == master
 
 
-def test_of_the_ca_file_only_the_certificates_are_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_of_the_ca_file_only_the_certificates_are_handed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     certificates = [Authority(tmp_path, name).file.read_text() for name in ("one", "two")]
     file = tmp_path / "both.pem"
-    file.write_text("# ours\n" + "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n".join(certificates))
+    file.write_text(
+        "# ours\n"
+        + "-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n".join(certificates)
+    )
     monkeypatch.setenv("PROMO_KAFKA_CA_FILE", str(file))
     assert load_settings().kafka_client()["ssl.ca.pem"] == "".join(certificates)
 
@@ -152,29 +218,49 @@ def test_two_topics_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch):
         load_settings()
 
 
-def test_the_env_file_is_read_and_the_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / ".env").write_text("PROMO_TOPIC_IN=from_file\nPROMO_TOPIC_OUT=from_file_too\nPROMO_LAKE_DEPTH=\n")
+def test_the_env_file_is_read_and_the_environment_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / ".env").write_text(
+        "PROMO_TOPIC_IN=from_file\nPROMO_TOPIC_OUT=from_file_too\nPROMO_LAKE_DEPTH=\n"
+    )
     monkeypatch.setenv("PROMO_TOPIC_OUT", "from_environment")
     settings = load_settings()
-    assert (settings.topic_in, settings.topic_out, settings.lake_depth) == ("from_file", "from_environment", 28)
+    assert (settings.topic_in, settings.topic_out, settings.lake_depth) == (
+        "from_file",
+        "from_environment",
+        28,
+    )
 
 
 def test_unset_endpoints_are_those_that_up_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PROMO_HOME", str(tmp_path))
     before = load_settings()
-    assert (before.bootstrap_servers, before.database_url) == ("127.0.0.1:9092", "postgresql://promo@127.0.0.1:5432/promo")
+    assert (before.bootstrap_servers, before.database_url) == (
+        "127.0.0.1:9092",
+        "postgresql://promo@127.0.0.1:5432/promo",
+    )
     (tmp_path / "local").mkdir()
     (tmp_path / "local" / "services.json").write_text(
         json.dumps({"kafka_port": 1234, "postgres_url": "postgresql://promo:x@127.0.0.1:1/promo"})
     )
     after = load_settings()
-    assert (after.bootstrap_servers, after.database_url) == ("127.0.0.1:1234", "postgresql://promo:x@127.0.0.1:1/promo")
+    assert (after.bootstrap_servers, after.database_url) == (
+        "127.0.0.1:1234",
+        "postgresql://promo:x@127.0.0.1:1/promo",
+    )
 
 
 def test_named_endpoints_win_over_the_local_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "local").mkdir()
-    (tmp_path / "local" / "services.json").write_text('{"kafka_port": 1234, "postgres_url": "postgresql://promo:x@127.0.0.1:1/promo"}')
-    for name, value in {"HOME": str(tmp_path), "KAFKA_BOOTSTRAP_SERVERS": "k:9", "POSTGRES_URL": "postgresql://u:p@h/d"}.items():
+    (tmp_path / "local" / "services.json").write_text(
+        '{"kafka_port": 1234, "postgres_url": "postgresql://promo:x@127.0.0.1:1/promo"}'
+    )
+    for name, value in {
+        "HOME": str(tmp_path),
+        "KAFKA_BOOTSTRAP_SERVERS": "k:9",
+        "POSTGRES_URL": "postgresql://u:p@h/d",
+    }.items():
         monkeypatch.setenv("PROMO_" + name, value)
     settings = load_settings()
     assert (settings.bootstrap_servers, settings.database_url) == ("k:9", "postgresql://u:p@h/d")
@@ -189,7 +275,11 @@ SECRETS = {
 
 @pytest.fixture
 def login_but_for_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"SECURITY_PROTOCOL": "SASL_SSL", "SASL_MECHANISM": "PLAIN", "USERNAME": "u"}.items():
+    for name, value in {
+        "SECURITY_PROTOCOL": "SASL_SSL",
+        "SASL_MECHANISM": "PLAIN",
+        "USERNAME": "u",
+    }.items():
         monkeypatch.setenv(f"PROMO_KAFKA_{name}", value)
 
 
@@ -201,7 +291,12 @@ def shown(name: str) -> str | None:
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"], ids=["no end", "newline", "CRLF"])
 @pytest.mark.parametrize(("name", "secret"), SECRETS.items(), ids=SECRETS)
 def test_a_secret_is_what_its_file_holds_but_for_the_line_s_end(
-    name: str, secret: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    name: str,
+    secret: str,
+    end: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ):
     if name == "PROMO_KAFKA_PASSWORD":
         request.getfixturevalue("login_but_for_its_password")
@@ -231,7 +326,11 @@ def test_only_the_line_s_end_is_left_out(tmp_path: Path, monkeypatch: pytest.Mon
 )
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_s_file_that_cannot_be_used_is_named(
-    name: str, content: bytes | str | None, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    content: bytes | str | None,
+    problem: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     file = tmp_path / "secret"
     if isinstance(content, bytes):
@@ -245,7 +344,9 @@ def test_a_secret_s_file_that_cannot_be_used_is_named(
 
 
 @pytest.mark.parametrize(("name", "secret"), SECRETS.items(), ids=SECRETS)
-def test_a_secret_named_twice_is_refused_and_not_shown(name: str, secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_secret_named_twice_is_refused_and_not_shown(
+    name: str, secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (tmp_path / "secret").write_text(secret)
     monkeypatch.setenv(name, secret)
     monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))
@@ -254,7 +355,9 @@ def test_a_secret_named_twice_is_refused_and_not_shown(name: str, secret: str, t
     assert str(caught.value) == f"{name} and {name}_FILE are both set: keep one"
 
 
-@pytest.mark.parametrize(("in_env_file", "in_environment"), [("", "_FILE"), ("_FILE", ""), ("_FILE", "_FILE")], ids=str)
+@pytest.mark.parametrize(
+    ("in_env_file", "in_environment"), [("", "_FILE"), ("_FILE", ""), ("_FILE", "_FILE")], ids=str
+)
 def test_the_environment_wins_whichever_way_it_names_a_secret(
     in_env_file: str, in_environment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -272,12 +375,33 @@ def test_the_environment_wins_whichever_way_it_names_a_secret(
     ("settings", "url", "local"),
     [
         ({}, "postgresql://promo@127.0.0.1:5432/dagster", True),
-        ({"POSTGRES_URL": "postgresql://u:p@h:1/d?sslmode=require"}, "postgresql://u:p@h:1/dagster?sslmode=require", False),
+        (
+            {"POSTGRES_URL": "postgresql://u:p@h:1/d?sslmode=require"},
+            "postgresql://u:p@h:1/dagster?sslmode=require",
+            False,
+        ),
         ({"DAGSTER_POSTGRES_URL": "postgresql://u:p@g/e"}, "postgresql://u:p@g/e", False),
-        ({"POSTGRES_URL": "postgresql://u:p@h/d", "DAGSTER_POSTGRES_URL": "postgresql://u:p@g/e"}, "postgresql://u:p@g/e", False),
-        ({"POSTGRES_URL": "postgresql://u:p#1?[@h/d"}, "postgresql://u:p%231%3F%5B@h:5432/dagster", False),
+        (
+            {
+                "POSTGRES_URL": "postgresql://u:p@h/d",
+                "DAGSTER_POSTGRES_URL": "postgresql://u:p@g/e",
+            },
+            "postgresql://u:p@g/e",
+            False,
+        ),
+        (
+            {"POSTGRES_URL": "postgresql://u:p#1?[@h/d"},
+            "postgresql://u:p%231%3F%5B@h:5432/dagster",
+            False,
+        ),
     ],
-    ids=["all is local", "an outside server", "only Dagster's is outside", "both are outside", "a password with #, ? and ["],
+    ids=[
+        "all is local",
+        "an outside server",
+        "only Dagster's is outside",
+        "both are outside",
+        "a password with #, ? and [",
+    ],
 )
 def test_dagster_s_database_is_the_named_one_else_beside_the_stream_s(
     settings: dict[str, str], url: str, local: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -28,7 +28,9 @@ def seconds(*commands: Callable[[], object]) -> list[float]:
 
 
 def program(*arguments: str, env: dict[str, str] | None = None) -> Callable[[], object]:
-    return lambda: subprocess.run(arguments, env=os.environ | (env or {}), check=True, capture_output=True, timeout=60)
+    return lambda: subprocess.run(
+        arguments, env=os.environ | (env or {}), check=True, capture_output=True, timeout=60
+    )
 
 
 def test_help_takes_half_a_second_and_status_a_second(services: Services, capsys) -> None:

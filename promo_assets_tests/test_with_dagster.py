@@ -16,23 +16,44 @@ SHOW = "import os; print(os.environ['DAGSTER_HOME']); print(os.environ['DAGSTER_
 
 
 def with_dagster(env: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PROMO_", "DAGSTER_"))}
-    return subprocess.run([PROGRAM, "with-dagster", *command], env=inherited | env, capture_output=True, text=True, timeout=60, check=False)
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PROMO_", "DAGSTER_"))
+    }
+    return subprocess.run(
+        [PROGRAM, "with-dagster", *command],
+        env=inherited | env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 @pytest.fixture
 def env(services, tmp_path: Path) -> dict[str, str]:
     base, _, _ = services.postgres_url.rpartition("/")
-    return {"PROMO_HOME": str(tmp_path), "PROMO_POSTGRES_URL": services.postgres_url, "PROMO_DAGSTER_POSTGRES_URL": f"{base}/promo"}
+    return {
+        "PROMO_HOME": str(tmp_path),
+        "PROMO_POSTGRES_URL": services.postgres_url,
+        "PROMO_DAGSTER_POSTGRES_URL": f"{base}/promo",
+    }
 
 
-def test_a_program_gets_the_instance_and_its_exit_status_is_handed_on(env: dict[str, str], tmp_path: Path) -> None:
+def test_a_program_gets_the_instance_and_its_exit_status_is_handed_on(
+    env: dict[str, str], tmp_path: Path
+) -> None:
     done = with_dagster(env, "python", "-c", f"{SHOW}; raise SystemExit(7)")
     assert (done.returncode, done.stderr) == (7, "")
     home, url = done.stdout.splitlines()
     assert home == str(tmp_path / "dagster")
-    assert url == env["PROMO_DAGSTER_POSTGRES_URL"].replace("postgresql://", "postgresql+psycopg2://")
-    assert (Path(home) / "dagster.yaml").read_text() == (PROJECT_ROOT / "deploy" / "dagster.yaml").read_text()
+    assert url == env["PROMO_DAGSTER_POSTGRES_URL"].replace(
+        "postgresql://", "postgresql+psycopg2://"
+    )
+    assert (Path(home) / "dagster.yaml").read_text() == (
+        PROJECT_ROOT / "deploy" / "dagster.yaml"
+    ).read_text()
 
 
 def test_a_configuration_that_somebody_put_there_stays(env: dict[str, str], tmp_path: Path) -> None:
@@ -54,26 +75,39 @@ def test_a_configuration_that_somebody_put_there_stays(env: dict[str, str], tmp_
         ),
     ],
 )
-def test_what_is_missing_is_told_in_one_line(env: dict[str, str], change: dict[str, str], command: str, status: int, told: str) -> None:
+def test_what_is_missing_is_told_in_one_line(
+    env: dict[str, str], change: dict[str, str], command: str, status: int, told: str
+) -> None:
     done = with_dagster(env | change, command)
     assert (done.returncode, done.stdout, done.stderr) == (status, "", f"{told}\n")
 
 
-def test_a_database_that_is_missing_on_an_outside_server_is_named_without_the_password(env: dict[str, str]) -> None:
+def test_a_database_that_is_missing_on_an_outside_server_is_named_without_the_password(
+    env: dict[str, str],
+) -> None:
     url = env["PROMO_DAGSTER_POSTGRES_URL"]
     done = with_dagster(env | {"PROMO_DAGSTER_POSTGRES_URL": f"{url}-missing"}, "dagster")
     assert done.returncode == 1
-    assert done.stderr.startswith("promo-assets: Dagster's database promo-missing on 127.0.0.1 (PROMO_DAGSTER_POSTGRES_URL) must exist")
+    assert done.stderr.startswith(
+        "promo-assets: Dagster's database promo-missing on 127.0.0.1 (PROMO_DAGSTER_POSTGRES_URL) must exist"
+    )
     assert done.stderr.count("\n") == 1
     assert url.split(":")[2].split("@")[0] not in done.stderr
 
 
 @pytest.mark.parametrize("password", ["pa#s3cret", "pa?s3cret", "pa[s3cret"])
-def test_a_password_that_libpq_takes_as_it_is_is_not_taken_for_something_else(env: dict[str, str], password: str) -> None:
-    nowhere = {"PROMO_DAGSTER_POSTGRES_URL": "", "PROMO_POSTGRES_URL": f"postgresql://u:{password}@127.0.0.1:1/promo"}
+def test_a_password_that_libpq_takes_as_it_is_is_not_taken_for_something_else(
+    env: dict[str, str], password: str
+) -> None:
+    nowhere = {
+        "PROMO_DAGSTER_POSTGRES_URL": "",
+        "PROMO_POSTGRES_URL": f"postgresql://u:{password}@127.0.0.1:1/promo",
+    }
     done = with_dagster(env | nowhere, "dagster")
     assert done.returncode == 1
-    assert done.stderr.startswith("promo-assets: Dagster's database dagster on 127.0.0.1 (PROMO_DAGSTER_POSTGRES_URL) must exist")
+    assert done.stderr.startswith(
+        "promo-assets: Dagster's database dagster on 127.0.0.1 (PROMO_DAGSTER_POSTGRES_URL) must exist"
+    )
     assert "s3cret" not in done.stderr + done.stdout
 
 
@@ -81,7 +115,10 @@ def test_a_password_that_libpq_takes_as_it_is_is_not_taken_for_something_else(en
     ("url", "expected"),
     [
         ("postgresql://u:p@h/d", "postgresql+psycopg2://u:p@h:5432/d"),
-        ("postgres://u:p%40%2F@h:1/d?sslmode=require", "postgresql+psycopg2://u:p%40%2F@h:1/d?sslmode=require"),
+        (
+            "postgres://u:p%40%2F@h:1/d?sslmode=require",
+            "postgresql+psycopg2://u:p%40%2F@h:1/d?sslmode=require",
+        ),
         ("postgresql://u@a:1,b:2/d", "postgresql+psycopg2://u@/d?host=a%2Cb&port=1%2C2"),
     ],
 )
@@ -94,7 +131,10 @@ def test_the_streams_limit_and_the_retention_are_as_the_keeper_needs_them() -> N
     from promo_assets.stream.sensor import CANCEL_TIMEOUT_S, LAUNCH_TIMEOUT_S
 
     config = yaml.safe_load((PROJECT_ROOT / "deploy" / "dagster.yaml").read_text())
-    limits = {each["value"]: (each["key"], each["limit"]) for each in config["concurrency"]["runs"]["tag_concurrency_limits"]}
+    limits = {
+        each["value"]: (each["key"], each["limit"])
+        for each in config["concurrency"]["runs"]["tag_concurrency_limits"]
+    }
     assert limits["stream"] == ("promo_assets/subsystem", 1)
     assert promo_stream.tags["promo_assets/subsystem"] == "stream"
     assert config["run_monitoring"]["start_timeout_seconds"] >= LAUNCH_TIMEOUT_S

@@ -42,7 +42,9 @@ class World:
     topic_out: str
     topic_dead_letters: str
     extra_env: dict[str, str] = field(default_factory=dict)
-    kafka_login: dict[str, str] = field(default_factory=dict)  # the test's own; the project's processes have theirs in extra_env
+    kafka_login: dict[str, str] = field(
+        default_factory=dict
+    )  # the test's own; the project's processes have theirs in extra_env
 
     @property
     def env(self) -> dict[str, str]:
@@ -62,7 +64,11 @@ class World:
 
     @property
     def settings(self) -> Settings:
-        values = {name.removeprefix("PROMO_").lower(): value for name, value in self.env.items() if name.startswith("PROMO_")}
+        values = {
+            name.removeprefix("PROMO_").lower(): value
+            for name, value in self.env.items()
+            if name.startswith("PROMO_")
+        }
         return Settings(**values)  # pyright: ignore[reportArgumentType]
 
     @property
@@ -87,7 +93,10 @@ class World:
     def favour(self, pairs: Iterable[tuple[str, str]]) -> None:
         """(client_id, restaurant_id) become favourites."""
         into = "COPY subscribers_restaurants (client_id, restaurant_id) FROM STDIN"
-        with psycopg.connect(self.postgres_url) as connection, connection.cursor().copy(into) as copy:
+        with (
+            psycopg.connect(self.postgres_url) as connection,
+            connection.cursor().copy(into) as copy,
+        ):
             for pair in pairs:
                 copy.write_row(pair)
 
@@ -100,13 +109,22 @@ class World:
         at_ms: int = 0,
     ) -> None:
         """Messages into the input topic, in order, acknowledged; a dict is sent as JSON. `at_ms` is the sender's clock, if not this one."""
-        producer = Producer({**self.kafka_client, "enable.idempotence": True, "message.max.bytes": 2_000_000})
+        producer = Producer(
+            {**self.kafka_client, "enable.idempotence": True, "message.max.bytes": 2_000_000}
+        )
         where = {} if partition is None else {"partition": partition}
         failed: list[object] = []
         for value in values:
             encoded = json.dumps(value).encode() if isinstance(value, dict) else value
             note = lambda error, _: failed.append(error) if error else None  # noqa: E731
-            producer.produce(topic or self.topic_in, value=encoded, key=key, on_delivery=note, timestamp=at_ms, **where)
+            producer.produce(
+                topic or self.topic_in,
+                value=encoded,
+                key=key,
+                on_delivery=note,
+                timestamp=at_ms,
+                **where,
+            )
             producer.poll(0)
         assert producer.flush(60) == 0
         assert not failed
@@ -141,7 +159,9 @@ class World:
         try:
             while at_end < len(partitions):
                 message = consumer.poll(30)
-                assert message is not None, f"{topic}: no answer, or an open transaction, within 30 s"
+                assert message is not None, (
+                    f"{topic}: no answer, or an open transaction, within 30 s"
+                )
                 if not message.error():
                     yield message
                 elif message.error().name() == "_PARTITION_EOF":
@@ -166,7 +186,9 @@ def database(postgres_url: str, name: str) -> Iterator[str]:
     """The same for a server that lives on."""
     yield make_database(postgres_url, name)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        )
 
 
 @pytest.fixture

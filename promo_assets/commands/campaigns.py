@@ -18,7 +18,9 @@ def send_campaigns(file: Path | None, raw: bool) -> None:
     settings = load_settings()
     source = str(file) if file else "standard input"
     lines = _read_lines(file)
-    messages: Messages = [(number, None, line) for number, line in lines] if raw else _checked(lines, source)
+    messages: Messages = (
+        [(number, None, line) for number, line in lines] if raw else _checked(lines, source)
+    )
     topic = find_topic(settings, settings.topic_in, AclOperation.WRITE)
     if messages:
         producer = AllOrNothing(settings, topic)
@@ -35,7 +37,9 @@ def _read_lines(file: Path | None) -> list[tuple[int, bytes]]:
             content = file.read_bytes()
         else:
             if sys.stdin.isatty():
-                console.info("reading campaigns from the terminal: one JSON object a line, Ctrl-D ends")
+                console.info(
+                    "reading campaigns from the terminal: one JSON object a line, Ctrl-D ends"
+                )
             content = sys.stdin.buffer.read()
     except OSError as error:
         raise UserError(f"{file or 'standard input'} cannot be read: {error.strerror}") from None
@@ -52,10 +56,16 @@ def _checked(lines: list[tuple[int, bytes]], source: str) -> Messages:
     for number, line in lines:
         if line.strip():
             try:
-                messages.append((number, parse_campaign(line).restaurant_id.encode(), line.removesuffix(b"\r")))
+                messages.append(
+                    (number, parse_campaign(line).restaurant_id.encode(), line.removesuffix(b"\r"))
+                )
             except RejectedMessage as reason:
                 wrong.append(f"line {number}: {reason}")
     if wrong:
-        others = f" (and {len(wrong) - 1:,} more wrong {'line' if len(wrong) == 2 else 'lines'})" if wrong[1:] else ""
+        others = (
+            f" (and {len(wrong) - 1:,} more wrong {'line' if len(wrong) == 2 else 'lines'})"
+            if wrong[1:]
+            else ""
+        )
         raise UserError(f"{source}, {wrong[0]}{others}. Nothing was sent")
     return messages

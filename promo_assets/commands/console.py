@@ -72,7 +72,9 @@ def first_line(error: BaseException) -> str:
     """An error in one line; the name of its class leads where it is none of ours and its text alone would not tell."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     ours = type(error).__module__.startswith("promo_assets.")
-    return " ".join(([] if ours else [f"{type(error).__name__}:"]) + (lines[:1] or ["no more is known"]))
+    return " ".join(
+        ([] if ours else [f"{type(error).__name__}:"]) + (lines[:1] or ["no more is known"])
+    )
 
 
 @contextlib.contextmanager

@@ -37,15 +37,36 @@ class DagsterDev:
         """Returns at once; it takes some 20 seconds until the sensor has started the stream."""
         port = next(port for port in range(FIRST_PORT, 65536) if processes.is_free(port))
         self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE), "-h", "127.0.0.1", "-p", str(port)]
+        command = [
+            sys.executable,
+            "-m",
+            "dagster",
+            "dev",
+            "-w",
+            str(WORKSPACE),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(port),
+        ]
         environment = _as_environment(self._settings) | dagster_environment(self._settings)
-        processes.start(command, argument=str(WORKSPACE), port=port, record=self._record, log=self.log, env=environment)
+        processes.start(
+            command,
+            argument=str(WORKSPACE),
+            port=port,
+            record=self._record,
+            log=self.log,
+            env=environment,
+        )
 
     def runs(self) -> bool:
         return processes.running(self._record) is not None
 
     def answers(self) -> bool:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/server_info", timeout=2) as answer:
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"{self.url}/server_info", timeout=2) as answer,
+        ):
             return answer.status == 200
         return False
 
@@ -65,9 +86,14 @@ def _record(settings: Settings) -> Path:
 def _as_environment(settings: Settings) -> dict[str, str]:
     """The settings as they were read here: Dagster runs in another folder, where another `.env` may lie."""
     values = {name: getattr(settings, name) for name in type(settings).model_fields}
-    plain = {name: each.get_secret_value() if isinstance(each, SecretStr) else each for name, each in values.items()}
+    plain = {
+        name: each.get_secret_value() if isinstance(each, SecretStr) else each
+        for name, each in values.items()
+    }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PROMO_")}
-    return inherited | {f"PROMO_{name}".upper(): str(value) for name, value in plain.items() if value is not None}
+    return inherited | {
+        f"PROMO_{name}".upper(): str(value) for name, value in plain.items() if value is not None
+    }
 
 
 def _end_session(settings: Settings) -> bool:
@@ -113,7 +139,11 @@ def _session(leader: int, home: Path) -> list[psutil.Process]:
     family = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if os.getsid(process.pid) == leader and process.environ().get("DAGSTER_HOME") == str(home) and processes.alive(process):
+            if (
+                os.getsid(process.pid) == leader
+                and process.environ().get("DAGSTER_HOME") == str(home)
+                and processes.alive(process)
+            ):
                 family.append(process)
     return family
 

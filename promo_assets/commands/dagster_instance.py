@@ -22,7 +22,9 @@ def run_with_dagster(command: list[str]) -> None:
     settings = load_settings()
     environment = os.environ | dagster_environment(settings)
     # This project's programs before others of the same name, also where its environment is not activated.
-    environment["PATH"] = f"{Path(sys.prefix, 'bin')}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    environment["PATH"] = (
+        f"{Path(sys.prefix, 'bin')}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    )
     if shutil.which(command[0], path=environment["PATH"]) is None:
         raise UserError(f"there is no program {command[0]} to run")
     os.execvpe(command[0], command, environment)
@@ -63,7 +65,9 @@ def _find_database(settings: Settings) -> None:
         postgres = LocalPostgres(settings.home)
         found = running(postgres.record)
         if found is None:
-            raise CommandError("Dagster keeps its history in the local Postgres, which does not run: `promo-assets up` starts it")
+            raise CommandError(
+                "Dagster keeps its history in the local Postgres, which does not run: `promo-assets up` starts it"
+            )
         postgres.wait(found[1].port)
         return
     parts = conninfo_to_dict(settings.dagster_database_url)
@@ -72,7 +76,9 @@ def _find_database(settings: Settings) -> None:
     except psycopg.Error as error:
         why = str(error).strip().splitlines()[0]
         where = f"database {parts['dbname']} on {parts.get('host')}"
-        raise CommandError(f"Dagster's {where} (PROMO_DAGSTER_POSTGRES_URL) must exist and gave no connection: {why}") from None
+        raise CommandError(
+            f"Dagster's {where} (PROMO_DAGSTER_POSTGRES_URL) must exist and gave no connection: {why}"
+        ) from None
 
 
 def sqlalchemy_url(url: str) -> str:
@@ -80,7 +86,13 @@ def sqlalchemy_url(url: str) -> str:
     from sqlalchemy import URL
 
     parts = {name: str(value) for name, value in conninfo_to_dict(url).items()}
-    login = {"username": parts.pop("user", None), "password": parts.pop("password", None), "database": parts.pop("dbname")}
+    login = {
+        "username": parts.pop("user", None),
+        "password": parts.pop("password", None),
+        "database": parts.pop("dbname"),
+    }
     if "," not in parts.get("host", ""):  # several servers stay in libpq's own form
         login |= {"host": parts.pop("host", None), "port": int(parts.pop("port", "5432"))}
-    return URL.create("postgresql+psycopg2", **login, query=parts).render_as_string(hide_password=False)
+    return URL.create("postgresql+psycopg2", **login, query=parts).render_as_string(
+        hide_password=False
+    )

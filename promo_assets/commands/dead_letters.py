@@ -58,11 +58,25 @@ def list_dead_letters(as_json: bool) -> None:
         for letter in letters:
             print(json.dumps(_as_json(letter)))
         return
-    table = Table("id", "rejected at (UTC)", "reason", "source", "key", "value", caption_justify="left")
+    table = Table(
+        "id", "rejected at (UTC)", "reason", "source", "key", "value", caption_justify="left"
+    )
     for letter in sorted(letters, key=lambda letter: letter.rejected_at):
-        came_from = "-".join(each or "?" for each in (letter.source["partition"], letter.source["offset"]))
-        cells = [letter.letter_id, f"{letter.rejected_at:%Y-%m-%d %H:%M:%S}", letter.reason or "", f"{letter.source['topic']} {came_from}"]
-        table.add_row(*(Text(printable(cell)) for cell in [*cells, _preview(letter.key), _preview(letter.value)]))
+        came_from = "-".join(
+            each or "?" for each in (letter.source["partition"], letter.source["offset"])
+        )
+        cells = [
+            letter.letter_id,
+            f"{letter.rejected_at:%Y-%m-%d %H:%M:%S}",
+            letter.reason or "",
+            f"{letter.source['topic']} {came_from}",
+        ]
+        table.add_row(
+            *(
+                Text(printable(cell))
+                for cell in [*cells, _preview(letter.key), _preview(letter.value)]
+            )
+        )
     if not table.row_count:
         console.info(f"no dead letters in topic {topic.name}")
         return
@@ -70,7 +84,10 @@ def list_dead_letters(as_json: bool) -> None:
 
 
 def _as_json(letter: DeadLetter) -> dict[str, object]:
-    source = {part: int(text) if text and text.isdigit() and part != "topic" else text for part, text in letter.source.items()}
+    source = {
+        part: int(text) if text and text.isdigit() and part != "topic" else text
+        for part, text in letter.source.items()
+    }
     return {
         "id": letter.letter_id,
         "rejected_at": letter.rejected_at.isoformat(timespec="milliseconds"),

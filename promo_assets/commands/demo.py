@@ -19,7 +19,13 @@ from promo_assets.commands.dagster_dev import DagsterDev, stop_leftover
 from promo_assets.commands.demo_campaigns import show_campaigns
 from promo_assets.commands.demo_data import Sample
 from promo_assets.commands.demo_lake import show_lake
-from promo_assets.commands.demo_results import Position, Results, count_dead_letters, count_rows, states
+from promo_assets.commands.demo_results import (
+    Position,
+    Results,
+    count_dead_letters,
+    count_rows,
+    states,
+)
 from promo_assets.commands.kafka import AllOrNothing, Topic, end_offsets, find_topic
 from promo_assets.local import services
 from promo_assets.settings import Settings, load_settings
@@ -41,7 +47,9 @@ def run_demo(stay: bool) -> None:
             settings = load_settings()  # the ports may be new
             if stop_leftover(settings):
                 console.info("ended the Dagster that a killed demo had left")
-        console.info(f"Kafka is up at {endpoints.kafka}, and Postgres too: `promo-assets status` prints its address")
+        console.info(
+            f"Kafka is up at {endpoints.kafka}, and Postgres too: `promo-assets status` prints its address"
+        )
         dagster = DagsterDev(settings)
         seen = False
         try:
@@ -55,7 +63,9 @@ def run_demo(stay: bool) -> None:
         finally:
             with spinner("stopping the stream and Dagster"):
                 dagster.stop()
-    console.info("Dagster and the stream have ended; Kafka and Postgres stay up until `promo-assets down`")
+    console.info(
+        "Dagster and the stream have ended; Kafka and Postgres stay up until `promo-assets down`"
+    )
     if not seen:
         sys.exit(INTERRUPTED)
 
@@ -75,22 +85,37 @@ class _Demo:
         """Prints what it saw; raises `CommandError` where that is not what was promised."""
         settings, database_url = self._settings, self._settings.database_url
         input_topic = find_topic(settings, settings.topic_in, AclOperation.WRITE)
-        out, dead_letters = self._position(settings.topic_out), self._position(settings.topic_dead_letters)
+        out, dead_letters = (
+            self._position(settings.topic_out),
+            self._position(settings.topic_dead_letters),
+        )
         with spinner(f"starting Dagster (its log is {self._dagster.log})") as tell:
             added = demo_data.fill_favourites(database_url)
-            console.info(f"filled {added:,} favourites" if added else f"the {demo_data.FAVOURITES:,} sample favourites are there")
+            console.info(
+                f"filled {added:,} favourites"
+                if added
+                else f"the {demo_data.FAVOURITES:,} sample favourites are there"
+            )
             audience = demo_data.audiences(database_url)
             self._wait(self._stream_runs, STREAM_START_TIMEOUT_S, "the stream did not start")
-            console.info(f"Dagster runs at {self._dagster.url}, and its sensor has started the stream")
+            console.info(
+                f"Dagster runs at {self._dagster.url}, and its sensor has started the stream"
+            )
 
             tell("sending campaigns: active, sent twice, over, malformed")
             samples = demo_data.first_samples(self._run, int(time.time()))
             self._send(input_topic, samples)
             due = _expected(samples, audience)
             rejected = sum(sample.rejected for sample in samples)
-            self._wait(lambda: count_rows(database_url, samples) >= due, DELIVERY_TIMEOUT_S, "not all notifications came")
             self._wait(
-                lambda: count_dead_letters(settings, dead_letters, self._run) >= rejected, DELIVERY_TIMEOUT_S, "not all dead letters came"
+                lambda: count_rows(database_url, samples) >= due,
+                DELIVERY_TIMEOUT_S,
+                "not all notifications came",
+            )
+            self._wait(
+                lambda: count_dead_letters(settings, dead_letters, self._run) >= rejected,
+                DELIVERY_TIMEOUT_S,
+                "not all dead letters came",
             )
             console.info("the active campaigns have notified")
 
@@ -98,13 +123,23 @@ class _Demo:
             late = demo_data.late_sample(self._run, int(time.time()))
             self._send(input_topic, [late])
             campaign_id = next(iter(late.campaigns))
-            self._wait(lambda: campaign_id in states(database_url, self._run), DELIVERY_TIMEOUT_S, "the later campaign was not ingested")
+            self._wait(
+                lambda: campaign_id in states(database_url, self._run),
+                DELIVERY_TIMEOUT_S,
+                "the later campaign was not ingested",
+            )
             if states(database_url, self._run)[campaign_id] != "waiting":
-                raise CommandError(f"the later campaign was ingested only after its start: this machine is too busy{self._where_to_look()}")
+                raise CommandError(
+                    f"the later campaign was ingested only after its start: this machine is too busy{self._where_to_look()}"
+                )
             console.info("the later campaign waits for its start")
             samples.insert(2, late)
             due = _expected(samples, audience)
-            self._wait(lambda: count_rows(database_url, samples) >= due, DELIVERY_TIMEOUT_S, "the campaign that waited did not notify")
+            self._wait(
+                lambda: count_rows(database_url, samples) >= due,
+                DELIVERY_TIMEOUT_S,
+                "the campaign that waited did not notify",
+            )
 
             tell("reading both sinks")
             results = self._read(samples, audience, out, dead_letters)
@@ -112,11 +147,16 @@ class _Demo:
         if problems := results.problems():
             raise CommandError(f"not as promised: {'; '.join(problems)}{self._where_to_look()}")
         self._wait(self._dagster.answers, DELIVERY_TIMEOUT_S, "Dagster's UI did not answer")
-        print(f"Every pair has one row in Postgres and one message in Kafka, and they agree. Dagster: {self._dagster.url}", flush=True)
+        print(
+            f"Every pair has one row in Postgres and one message in Kafka, and they agree. Dagster: {self._dagster.url}",
+            flush=True,
+        )
         show_lake(settings, self._dagster, self._wait, self._go_on)
         show_campaigns(settings, self._dagster, self._wait, self._go_on, self._stop, self._run, out)
 
-    def _read(self, samples: list[Sample], audience: dict[str, int], out: Position, dead_letters: Position) -> Results:
+    def _read(
+        self, samples: list[Sample], audience: dict[str, int], out: Position, dead_letters: Position
+    ) -> Results:
         def read() -> Results:
             return Results(self._settings, samples, audience, self._run, out, dead_letters)
 
@@ -130,7 +170,12 @@ class _Demo:
         self._wait(complete, DELIVERY_TIMEOUT_S, "Kafka did not get all that Postgres has")
         return results[0]
 
-    @retry(retry=retry_if_exception_type(CommandError), wait=wait_fixed(POLL_S), stop=stop_after_delay(LEADER_TIMEOUT_S), reraise=True)
+    @retry(
+        retry=retry_if_exception_type(CommandError),
+        wait=wait_fixed(POLL_S),
+        stop=stop_after_delay(LEADER_TIMEOUT_S),
+        reraise=True,
+    )
     def _position(self, name: str) -> Position:
         """A topic that was just made has no leader for a moment."""
         topic = find_topic(self._settings, name, AclOperation.READ)
@@ -162,7 +207,10 @@ class _Demo:
             raise _Stopped
 
     def _where_to_look(self) -> str:
-        with contextlib.suppress(psycopg.Error), psycopg.connect(self._settings.database_url) as connection:
+        with (
+            contextlib.suppress(psycopg.Error),
+            psycopg.connect(self._settings.database_url) as connection,
+        ):
             if last_error := read_heartbeat(connection).last_error:
                 return f". The stream's last trouble: {last_error}. See {self._dagster.log}"
         return f". See {self._dagster.log}"
@@ -173,7 +221,9 @@ def _expected(samples: list[Sample], audience: dict[str, int]) -> int:
 
 
 def _stay(dagster: DagsterDev, stop: threading.Event) -> None:
-    console.info("the stream goes on: send it campaigns with `promo-assets campaigns send`; Ctrl-C ends it")
+    console.info(
+        "the stream goes on: send it campaigns with `promo-assets campaigns send`; Ctrl-C ends it"
+    )
     while not stop.wait(POLL_S):
         if not dagster.runs():
             raise CommandError(f"Dagster ended by itself. See {dagster.log}")
@@ -188,5 +238,7 @@ def _only_demo(settings: Settings) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CommandError(f"another `promo-assets demo` runs with PROMO_HOME {settings.home}: end that one first") from None
+            raise CommandError(
+                f"another `promo-assets demo` runs with PROMO_HOME {settings.home}: end that one first"
+            ) from None
         yield

@@ -38,11 +38,18 @@ def fill_favourites(database_url: str) -> int:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('promo-assets demo favourites'))")
         query = "SELECT name FROM unnest(%s::text[]) name WHERE NOT EXISTS (SELECT FROM subscribers_restaurants WHERE restaurant_id = name)"
         missing = [name for (name,) in cursor.execute(query, (names,))]
-        with cursor.copy("COPY subscribers_restaurants (client_id, restaurant_id) FROM STDIN") as copy:
+        with cursor.copy(
+            "COPY subscribers_restaurants (client_id, restaurant_id) FROM STDIN"
+        ) as copy:
             for name in missing:
                 first = names.index(name) * 397  # neighbours share some clients
                 for row in range(ROWS_EACH):
-                    copy.write_row((f"sample-client-{(first + row % (ROWS_EACH - TWICE_EACH)) % 20_000:05d}", name))
+                    copy.write_row(
+                        (
+                            f"sample-client-{(first + row % (ROWS_EACH - TWICE_EACH)) % 20_000:05d}",
+                            name,
+                        )
+                    )
     return len(missing) * ROWS_EACH
 
 
@@ -60,11 +67,23 @@ def first_samples(run: str, now: int) -> list[Sample]:
     twice = f"{run}-twice"
     repeated = _message(twice, restaurant(ACTIVE), now - 60, now + 3600, now)
     ended = _message(f"{run}-ended", restaurant(ACTIVE + 1), now - 7200, now - 3600, now)
-    truncated, incomplete = repeated[1][:-20], json.dumps({"restaurant_id": restaurant(0), "adv_campaign_id": f"{run}-incomplete"})
-    malformed: list[Message] = [(run.encode(), value) for value in (truncated, incomplete.encode(), None)]
+    truncated, incomplete = (
+        repeated[1][:-20],
+        json.dumps({"restaurant_id": restaurant(0), "adv_campaign_id": f"{run}-incomplete"}),
+    )
+    malformed: list[Message] = [
+        (run.encode(), value) for value in (truncated, incomplete.encode(), None)
+    ]
     return [
-        Sample("active", "notified", [_message(each, name, now - 60, now + 3600, now) for each, name in active.items()], active),
-        Sample("active, sent twice", "notified once", [repeated, repeated], {twice: restaurant(ACTIVE)}),
+        Sample(
+            "active",
+            "notified",
+            [_message(each, name, now - 60, now + 3600, now) for each, name in active.items()],
+            active,
+        ),
+        Sample(
+            "active, sent twice", "notified once", [repeated, repeated], {twice: restaurant(ACTIVE)}
+        ),
         Sample("already over", "expired", [ended]),
         Sample("malformed", "dead letters", malformed, rejected=len(malformed)),
     ]
@@ -73,10 +92,17 @@ def first_samples(run: str, now: int) -> list[Sample]:
 def late_sample(run: str, now: int) -> Sample:
     late = f"{run}-late"
     message = _message(late, restaurant(ACTIVE + 2), now + STARTS_IN_S, now + 3600, now)
-    return Sample(f"starts {STARTS_IN_S} s later", "waited, then notified", [message], {late: restaurant(ACTIVE + 2)})
+    return Sample(
+        f"starts {STARTS_IN_S} s later",
+        "waited, then notified",
+        [message],
+        {late: restaurant(ACTIVE + 2)},
+    )
 
 
-def _message(campaign_id: str, restaurant_id: str, start: int, end: int, created: int) -> tuple[bytes, bytes]:
+def _message(
+    campaign_id: str, restaurant_id: str, start: int, end: int, created: int
+) -> tuple[bytes, bytes]:
     campaign = {
         "restaurant_id": restaurant_id,
         "adv_campaign_id": campaign_id,

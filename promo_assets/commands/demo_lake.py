@@ -26,11 +26,17 @@ WIDTH = 120
 
 READ, KEPT, REJECTED = "stg/events", "dds/events", "dds/rejected_events"
 EVENTS = {READ: "events read from RAW", KEPT: "events kept", REJECTED: "events rejected"}
-MARTS = {"mart/users": "users", "mart/geo": "zones by week and month", "mart/friend_recomendation": "friends to recommend"}
+MARTS = {
+    "mart/users": "users",
+    "mart/geo": "zones by week and month",
+    "mart/friend_recomendation": "friends to recommend",
+}
 LOAD_AGAIN = {"ops": {"load_every_day": {"config": {"again": True}}}}
 
 
-def show_lake(settings: Settings, dagster: DagsterDev, wait: Wait, go_on: Callable[[], None]) -> None:
+def show_lake(
+    settings: Settings, dagster: DagsterDev, wait: Wait, go_on: Callable[[], None]
+) -> None:
     """Prints what came out; raises `CommandError` where that is not what was promised.
 
     `wait` and `go_on` raise what ends the demo when the user has seen enough.
@@ -44,25 +50,44 @@ def show_lake(settings: Settings, dagster: DagsterDev, wait: Wait, go_on: Callab
             runs.run("initial_load", config=LOAD_AGAIN)
         tell(f"the job daily_lake makes the marts as of {last}")
         runs.run("daily_lake", last)
-        results = LakeResults(days, {asset: runs.rows(asset, [last] if asset in MARTS else days) for asset in EVENTS | MARTS})
+        results = LakeResults(
+            days,
+            {
+                asset: runs.rows(asset, [last] if asset in MARTS else days)
+                for asset in EVENTS | MARTS
+            },
+        )
     Console(width=None if sys.stdout.isatty() else WIDTH).print(results.table())
     if problems := results.problems():
         raise CommandError(f"not as promised: {'; '.join(problems)}. See {dagster.log}")
-    print(f"Every event read was either kept or rejected. The marts as of {last}: {dagster.url}/assets/mart/users", flush=True)
+    print(
+        f"Every event read was either kept or rejected. The marts as of {last}: {dagster.url}/assets/mart/users",
+        flush=True,
+    )
 
 
 def fill_raw(settings: Settings, last: date, go_on: Callable[[], None]) -> list[date]:
     """The days of RAW that the demo shows: of a sample up to `last`, or what there is where somebody else wrote."""
     if last < settings.lake_start:
-        raise UserError(f"PROMO_LAKE_START: {settings.lake_start} is not over, and the demo needs a day")
+        raise UserError(
+            f"PROMO_LAKE_START: {settings.lake_start} is not over, and the demo needs a day"
+        )
     days = days_between(max(settings.lake_start, last - timedelta(days=DAYS - 1)), last)
     with raw_days(settings) as raw:
-        present = {day: names for day in days_between(settings.lake_start, last) if (names := raw.names(day))}
+        present = {
+            day: names
+            for day in days_between(settings.lake_start, last)
+            if (names := raw.names(day))
+        }
         if foreign := [day for day, names in present.items() if names != [FILE]]:
-            console.info(f"{raw.place}/{day_folder(foreign[0])} is not of the sample: RAW is used as it is, nothing is added to it")
+            console.info(
+                f"{raw.place}/{day_folder(foreign[0])} is not of the sample: RAW is used as it is, nothing is added to it"
+            )
             return list(present)
         if missing := [day for day in days if day not in present]:
-            with spinner(f"making up RAW: {len(missing)} days of {SAMPLE.events_per_day:,} events, up to {missing[-1]}"):
+            with spinner(
+                f"making up RAW: {len(missing)} days of {SAMPLE.events_per_day:,} events, up to {missing[-1]}"
+            ):
                 _write(raw, missing, go_on)
     console.info(f"the {len(days)} days of the sample are in RAW, {days[0]} to {last}")
     return days
@@ -91,8 +116,14 @@ class LakeResults:
         for day in self.days:
             read, kept, rejected = (self.rows[asset].get(day) for asset in EVENTS)
             if read is None or kept is None or rejected is None or read != kept + rejected:
-                problems.append(f"of {day} {_counted(read)} events were read, {_counted(kept)} kept and {_counted(rejected)} rejected")
-        return problems + [f"{asset} has no row of {self.days[-1]}" for asset in MARTS if not self.rows[asset].get(self.days[-1])]
+                problems.append(
+                    f"of {day} {_counted(read)} events were read, {_counted(kept)} kept and {_counted(rejected)} rejected"
+                )
+        return problems + [
+            f"{asset} has no row of {self.days[-1]}"
+            for asset in MARTS
+            if not self.rows[asset].get(self.days[-1])
+        ]
 
     def table(self) -> Table:
         caption = "rows are what Dagster recorded, count_of in the files' footers"
@@ -101,7 +132,13 @@ class LakeResults:
             table.add_column(name, justify="left" if name == "asset" else "right")
         for asset, what in (EVENTS | MARTS).items():
             rows = self.rows[asset]
-            table.add_row(what, str(len(rows)), f"{sum(rows.values()):,}", asset, end_section=asset == REJECTED)
+            table.add_row(
+                what,
+                str(len(rows)),
+                f"{sum(rows.values()):,}",
+                asset,
+                end_section=asset == REJECTED,
+            )
         return table
 
 

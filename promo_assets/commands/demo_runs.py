@@ -21,7 +21,9 @@ EVENTS = """query($id: ID!, $after: String) {runOrError(runId: $id) {... on Run 
 RECORDED = """query($key: AssetKeyInput!, $days: [String!]) {assetNodeOrError(assetKey: $key) {... on AssetNode {
     latestMaterializationByPartition(partitions: $days) {partition metadataEntries {label ... on IntMetadataEntry {intRepr}}}}}}"""
 
-Wait = Callable[[Callable[[], bool], float, str], None]  # until something is so, for so many seconds, else this failure
+Wait = Callable[
+    [Callable[[], bool], float, str], None
+]  # until something is so, for so many seconds, else this failure
 
 
 class Runs:
@@ -31,23 +33,45 @@ class Runs:
         self._dagster = dagster
         self._wait = wait
 
-    def run(self, job: str, day: date | None = None, config: Mapping[str, Any] | None = None) -> None:
+    def run(
+        self, job: str, day: date | None = None, config: Mapping[str, Any] | None = None
+    ) -> None:
         """Raises `CommandError` where the run does not succeed."""
-        where = {"repositoryLocationName": "promo_assets", "repositoryName": "__repository__", "jobName": job}
-        tags = [{"key": "dagster/priority", "value": "5"}]  # runs of a backfill may wait here from the time before
+        where = {
+            "repositoryLocationName": "promo_assets",
+            "repositoryName": "__repository__",
+            "jobName": job,
+        }
+        tags = [
+            {"key": "dagster/priority", "value": "5"}
+        ]  # runs of a backfill may wait here from the time before
         if day:
             tags.append({"key": "dagster/partition", "value": str(day)})
-        params = {"selector": where, "runConfigData": config or {}, "executionMetadata": {"tags": tags}}
+        params = {
+            "selector": where,
+            "runConfigData": config or {},
+            "executionMetadata": {"tags": tags},
+        }
         launched = self._ask(LAUNCH, params=params)["launchRun"]
         if "run" not in launched:
-            raise CommandError(f"{job} was not launched: {plain(launched.get('message', launched['__typename']))}. See {self._dagster.log}")
+            raise CommandError(
+                f"{job} was not launched: {plain(launched.get('message', launched['__typename']))}. See {self._dagster.log}"
+            )
         run_id = launched["run"]["runId"]
 
         def status() -> str:
             return self._ask(STATUS, id=run_id)["runOrError"]["status"]
 
-        self._wait(lambda: status() not in ("QUEUED", "NOT_STARTED", "STARTING"), STARTS_S, f"the run of {job} did not start")
-        self._wait(lambda: status() not in ("STARTED", "CANCELING"), math.inf, f"the run of {job} did not end")
+        self._wait(
+            lambda: status() not in ("QUEUED", "NOT_STARTED", "STARTING"),
+            STARTS_S,
+            f"the run of {job} did not start",
+        )
+        self._wait(
+            lambda: status() not in ("STARTED", "CANCELING"),
+            math.inf,
+            f"the run of {job} did not end",
+        )
         if (ended := status()) != "SUCCESS":
             why = f"failed: {self._failure(run_id)}" if ended == "FAILURE" else f"ended as {ended}"
             raise CommandError(f"{job} {why}. See {self._dagster.log}, run {run_id}")
@@ -55,7 +79,9 @@ class Runs:
     def rows(self, asset: str, days: Iterable[date]) -> dict[date, int]:
         """Of each of the days that Dagster has a materialization of."""
         variables = {"key": {"path": asset.split("/")}, "days": [str(day) for day in days]}
-        found = self._ask(RECORDED, **variables)["assetNodeOrError"]["latestMaterializationByPartition"]
+        found = self._ask(RECORDED, **variables)["assetNodeOrError"][
+            "latestMaterializationByPartition"
+        ]
         return {
             date.fromisoformat(each["partition"]): int(entry["intRepr"])
             for each in found
@@ -73,12 +99,16 @@ class Runs:
 
     def _ask(self, query: str, **variables: Any) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(f"{self._dagster.url}/graphql", body, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{self._dagster.url}/graphql", body, {"Content-Type": "application/json"}
+        )
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
                 return json.load(answer)["data"]
         except OSError as error:
-            raise CommandError(f"Dagster gave no answer: {error}. See {self._dagster.log}") from error
+            raise CommandError(
+                f"Dagster gave no answer: {error}. See {self._dagster.log}"
+            ) from error
 
 
 def failure_of(events: list[dict[str, Any]]) -> str:
@@ -86,7 +116,12 @@ def failure_of(events: list[dict[str, Any]]) -> str:
     for event in events:
         if error := event.get("error"):
             return plain([error, *error["causes"]][-1]["message"])
-    return plain(next((event["message"] for event in reversed(events) if event.get("message")), "no more is known"))
+    return plain(
+        next(
+            (event["message"] for event in reversed(events) if event.get("message")),
+            "no more is known",
+        )
+    )
 
 
 def plain(message: str) -> str:

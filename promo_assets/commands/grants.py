@@ -28,9 +28,13 @@ def apply_ledger(role: str | None, reader: str | None) -> None:
                 f"role {owner} is not the owner of the tables ({first_line(error)}): PROMO_POSTGRES_URL must name the owner"
             ) from None
         except UndefinedObject as error:
-            raise UserError(f"{first_line(error)}. Make it first, as docs/security.md shows") from None
+            raise UserError(
+                f"{first_line(error)}. Make it first, as docs/security.md shows"
+            ) from None
     granted = f", and role {role} may do what the stream does" if role else ""
     granted += f", and role {reader} may read feedback" if reader else ""
     if found:
         print(found[0])
-    console.info(f"the tables are there in database {database}, and the ledger is of version {LEDGER_VERSION}{granted}")
+    console.info(
+        f"the tables are there in database {database}, and the ledger is of version {LEDGER_VERSION}{granted}"
+    )

@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import AclOperation
 
 from promo_assets.commands.console import CommandError, UserError
@@ -33,19 +41,31 @@ class Topic:
 def find_topic(settings: Settings, name: str, to: AclOperation) -> Topic:
     """Ask Kafka for a topic to read or to write; raises `StreamError` where it, Kafka, or the right to is not to be had."""
     described = describe_topics(settings, {name: [to]})[name]
-    return Topic(name, str(described.topic_id), [partition.id for partition in described.partitions])
+    return Topic(
+        name, str(described.topic_id), [partition.id for partition in described.partitions]
+    )
 
 
 def unreachable_message(settings: Settings, error: KafkaError, **rights: str) -> CommandError:
     """What the end of talking to Kafka meant; `rights` as for `explain_kafka_error`, should it have been the lack of one."""
-    return CommandError(explain_kafka_error(error, settings.kafka_client(), **rights) or no_answer_line(settings, error))
+    return CommandError(
+        explain_kafka_error(error, settings.kafka_client(), **rights)
+        or no_answer_line(settings, error)
+    )
 
 
-def read_to_end(settings: Settings, topic: Topic, start: Mapping[int, int] | None = None) -> Iterator[Message]:
+def read_to_end(
+    settings: Settings, topic: Topic, start: Mapping[int, int] | None = None
+) -> Iterator[Message]:
     """What lies in the topic now, from its beginning or from `start` (offset by partition); in order within a partition."""
     with reader(settings, enable_partition_eof="true", auto_offset_reset="earliest") as consumer:
         begin = start or {}
-        consumer.assign([TopicPartition(topic.name, each, begin.get(each, OFFSET_BEGINNING)) for each in topic.partitions])
+        consumer.assign(
+            [
+                TopicPartition(topic.name, each, begin.get(each, OFFSET_BEGINNING))
+                for each in topic.partitions
+            ]
+        )
         unread = set(topic.partitions)
         heard_at = time.monotonic()
         while unread:
@@ -57,18 +77,29 @@ def read_to_end(settings: Settings, topic: Topic, start: Mapping[int, int] | Non
                         yield message
                 elif error.code() == KafkaError._PARTITION_EOF:
                     unread.discard(message.partition() or 0)
-                elif error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED:  # the group is a name only: nothing is asked of it
+                elif (
+                    error.code() != KafkaError.GROUP_AUTHORIZATION_FAILED
+                ):  # the group is a name only: nothing is asked of it
                     raise unreachable_message(settings, error, topics=f"READ on topic {topic.name}")
             if time.monotonic() - heard_at > 3 * KAFKA_TIMEOUT_S:
-                raise CommandError(f"Kafka at {settings.bootstrap_servers} stopped answering while {topic.name} was read")
+                raise CommandError(
+                    f"Kafka at {settings.bootstrap_servers} stopped answering while {topic.name} was read"
+                )
 
 
 def end_offsets(settings: Settings, topic: Topic) -> dict[int, int]:
     with reader(settings) as consumer:
         try:
-            return {each: consumer.get_watermark_offsets(TopicPartition(topic.name, each), KAFKA_TIMEOUT_S)[1] for each in topic.partitions}
+            return {
+                each: consumer.get_watermark_offsets(
+                    TopicPartition(topic.name, each), KAFKA_TIMEOUT_S
+                )[1]
+                for each in topic.partitions
+            }
         except KafkaException as error:
-            raise unreachable_message(settings, error.args[0], topics=f"READ on topic {topic.name}") from None
+            raise unreachable_message(
+                settings, error.args[0], topics=f"READ on topic {topic.name}"
+            ) from None
 
 
 class AllOrNothing:
@@ -113,7 +144,10 @@ class AllOrNothing:
         """`what` names the message should Kafka refuse it."""
 
         def note(error: KafkaError | None, _: Message) -> None:
-            if error is not None and error.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):  # the ones that we gave up
+            if error is not None and error.code() not in (
+                KafkaError._PURGE_QUEUE,
+                KafkaError._PURGE_INFLIGHT,
+            ):  # the ones that we gave up
                 self._refused.append((what, error))
 
         while True:
@@ -134,7 +168,9 @@ class AllOrNothing:
     def commit_with(self, offsets: list[TopicPartition], consumer: Consumer) -> None:
         """The consumer's group gets to these offsets if, and only if, the transaction takes place."""
         self._await_answers()
-        self._producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), KAFKA_TIMEOUT_S)
+        self._producer.send_offsets_to_transaction(
+            offsets, consumer.consumer_group_metadata(), KAFKA_TIMEOUT_S
+        )
 
     @contextlib.contextmanager
     def _as_error(self) -> Iterator[None]:
@@ -144,9 +180,20 @@ class AllOrNothing:
             if self._refused:
                 what, refused = self._refused[0]
                 problem = f"{what} was refused by Kafka, so nothing was sent: {refused.str()}"
-                too_large = refused.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
+                too_large = refused.code() in (
+                    KafkaError.MSG_SIZE_TOO_LARGE,
+                    KafkaError.RECORD_LIST_TOO_LARGE,
+                )
                 raise (UserError if too_large else CommandError)(problem) from None
-            if error.args[0].code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
+            if error.args[0].code() in (
+                KafkaError._FENCED,
+                KafkaError.PRODUCER_FENCED,
+                KafkaError.INVALID_PRODUCER_EPOCH,
+            ):
                 raise CommandError("another one has begun meanwhile and took over") from None
-            rights = {"topics": f"WRITE on topic {self._topic.name}", "group": self._name, "transactional_id": self._name}
+            rights = {
+                "topics": f"WRITE on topic {self._topic.name}",
+                "group": self._name,
+                "transactional_id": self._name,
+            }
             raise unreachable_message(self._settings, error.args[0], **rights) from None

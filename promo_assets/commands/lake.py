@@ -35,11 +35,17 @@ def write_sample(sample: Sample, number: int, last_day: str | None) -> None:
     stop = threading.Event()
     with stop_on_signals(stop), raw_days(settings) as raw:
         _check_place(raw, sample, days)
-        with contextlib.suppress(_Stopped), raw.scratch() as scratch, _progress(what, sample, days, stop) as tell:
+        with (
+            contextlib.suppress(_Stopped),
+            raw.scratch() as scratch,
+            _progress(what, sample, days, stop) as tell,
+        ):
             for day in days:
                 sizes.append(_write(raw, sample, day, scratch, tell))
     if len(sizes) < len(days):
-        console.info(f"stopped: {len(sizes):,} of {count_of(len(days), 'days')} written, the others are as they were")
+        console.info(
+            f"stopped: {len(sizes):,} of {count_of(len(days), 'days')} written, the others are as they were"
+        )
         sys.exit(INTERRUPTED)
     print(f"wrote {what}, {sum(sizes) / 1e6:,.1f} MB to {raw.place}")
     print("load them with: .venv/bin/dg launch --job initial_load")
@@ -53,7 +59,9 @@ def _days(number: int, last_day: str | None) -> list[date]:
         except ValueError:
             raise UserError(f"--last-day {last_day}: a day as YYYY-MM-DD is needed") from None
     if number > last.toordinal():
-        raise UserError(f"--days {number}: the calendar begins with year 1, so there are only {last.toordinal():,} days up to {last}")
+        raise UserError(
+            f"--days {number}: the calendar begins with year 1, so there are only {last.toordinal():,} days up to {last}"
+        )
     return [last - timedelta(days=back) for back in reversed(range(number))]
 
 
@@ -63,13 +71,17 @@ def _check_place(raw: RawDays, sample: Sample, days: list[date]) -> None:
         _refuse_foreign(raw, day)
     needed = len(days) * sample.events_per_day * BYTES_PER_EVENT
     if raw.free_bytes is not None and needed > raw.free_bytes:
-        raise UserError(f"the sample needs about {needed / 1e6:,.0f} MB, and {raw.place} has {raw.free_bytes / 1e6:,.0f} MB free")
+        raise UserError(
+            f"the sample needs about {needed / 1e6:,.0f} MB, and {raw.place} has {raw.free_bytes / 1e6:,.0f} MB free"
+        )
 
 
 def _refuse_foreign(raw: RawDays, day: date) -> None:
     foreign = [name for name in raw.names(day) if name != FILE]
     if foreign:
-        raise UserError(f"{raw.place}/{day_folder(day)} holds what `lake sample` did not write ({foreign[0]}): choose other days")
+        raise UserError(
+            f"{raw.place}/{day_folder(day)} holds what `lake sample` did not write ({foreign[0]}): choose other days"
+        )
 
 
 def _write(raw: RawDays, sample: Sample, day: date, scratch: Path, tell: Tell) -> int:
@@ -86,8 +98,15 @@ def _write(raw: RawDays, sample: Sample, day: date, scratch: Path, tell: Tell) -
 def _progress(what: str, sample: Sample, days: list[date], stop: threading.Event) -> Iterator[Tell]:
     """A bar on a terminal, else one line; what it yields raises `_Stopped` once `stop` is set."""
     terminal = Console(file=stderr())
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=terminal, transient=True, disable=not terminal.is_terminal
+    ) as progress:
         task = progress.add_task(f"writing {what}", total=len(days) * sample.events_per_day)
 
         def tell(events: int) -> None:

@@ -34,8 +34,14 @@ def told_in_one_line(settings: Settings) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         away = error.sqlstate is None or error.sqlstate.startswith(("08", "28", "3D", "57P"))
-        hint = ". Does it run? `promo-assets up` starts the local one" if away and settings.local_postgres else ""
-        raise CommandError(f"Postgres {'gave no connection' if away else 'refused'}: {first_line(error)}{hint}") from None
+        hint = (
+            ". Does it run? `promo-assets up` starts the local one"
+            if away and settings.local_postgres
+            else ""
+        )
+        raise CommandError(
+            f"Postgres {'gave no connection' if away else 'refused'}: {first_line(error)}{hint}"
+        ) from None
 
 
 def first_line(error: psycopg.Error) -> str:
@@ -66,8 +72,15 @@ def clean(older_than_days: int | None, dry_run: bool, as_json: bool) -> None:
 
 def _as_table(tables: list[Cleaned]) -> Table:
     shown = Table(
-        "table", "rows", "size before", "size after", caption="Freed room is used again: files shrink seldom.", caption_justify="left"
+        "table",
+        "rows",
+        "size before",
+        "size after",
+        caption="Freed room is used again: files shrink seldom.",
+        caption_justify="left",
     )
     for each in tables:
-        shown.add_row(each.table, f"{each.rows:,}", decimal(each.bytes_before), decimal(each.bytes_after))
+        shown.add_row(
+            each.table, f"{each.rows:,}", decimal(each.bytes_before), decimal(each.bytes_after)
+        )
     return shown

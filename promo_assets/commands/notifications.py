@@ -23,8 +23,14 @@ def watch_notifications(count: int | None, timeout: float | None) -> None:
         topic = find_topic(settings, settings.topic_out, AclOperation.READ)
         seen = 0
         with reader(settings) as consumer:
-            consumer.assign([TopicPartition(topic.name, each, OFFSET_BEGINNING) for each in topic.partitions])
-            while (count is None or seen < count) and not stop.is_set() and (left := deadline - time.monotonic()) > 0:
+            consumer.assign(
+                [TopicPartition(topic.name, each, OFFSET_BEGINNING) for each in topic.partitions]
+            )
+            while (
+                (count is None or seen < count)
+                and not stop.is_set()
+                and (left := deadline - time.monotonic()) > 0
+            ):
                 wanted = 1000 if count is None else min(1000, count - seen)
                 for message in consumer.consume(wanted, timeout=min(POLL_S, left)):
                     if message.error() is None:

@@ -48,7 +48,14 @@ TAKEN_OVER = (
 )
 # A real service keeps the ids where they outlive it. This one forgets: what it had not committed, it pushes again.
 IDS_KEPT = 1_000_000
-ANSWERS = ("thanks!", "will come", "booked a table", "too far away", "not interested", "no more of these, please")
+ANSWERS = (
+    "thanks!",
+    "will come",
+    "booked a table",
+    "too far away",
+    "not interested",
+    "no more of these, please",
+)
 
 # Found by their trigger times, of which a batch has few and on which there is an index, then by the pair itself.
 _ANSWER = """
@@ -78,7 +85,10 @@ def push(rate: float | None, feedback_share: float, until_caught_up: bool) -> No
         topic = find_topic(settings, settings.topic_out, AclOperation.READ)
         service = PushService(settings, topic, rate, feedback_share)
         service.run(stop, end_offsets(settings, topic) if until_caught_up else None)
-    pushed, repeated = count_of(service.pushed, "notifications"), count_of(service.repeated, "repeats")
+    pushed, repeated = (
+        count_of(service.pushed, "notifications"),
+        count_of(service.repeated, "repeats"),
+    )
     console.info(f"pushed {pushed}, {repeated}, {count_of(service.answered, 'clients')} answered")
     if stop.is_set():
         sys.exit(INTERRUPTED)
@@ -116,11 +126,15 @@ class PushService:
         try:
             with (
                 told_in_one_line(self._settings),
-                closing(Consumer(quiet_client(self._settings) | CONSUMER | {"group.id": self._group})) as consumer,
+                closing(
+                    Consumer(quiet_client(self._settings) | CONSUMER | {"group.id": self._group})
+                ) as consumer,
                 connect(self._settings.database_url, GROUP) as connection,
             ):
                 if self._start:
-                    offsets = [TopicPartition(self._topic.name, *each) for each in self._start.items()]
+                    offsets = [
+                        TopicPartition(self._topic.name, *each) for each in self._start.items()
+                    ]
                     consumer.commit(offsets=offsets, asynchronous=False)
                 consumer.subscribe([self._topic.name])
                 read: set[int] = set()
@@ -129,7 +143,9 @@ class PushService:
                     self._handle(connection, list(self._read(messages, read, ends or {})), stop)
                     if any(message.error() is None for message in messages):
                         _commit(consumer)
-                    assigned = {each.partition for each in consumer.assignment()}  # none while they are handed out anew
+                    assigned = {
+                        each.partition for each in consumer.assignment()
+                    }  # none while they are handed out anew
                     if ends is not None and assigned and read >= assigned:
                         return
                     if time.monotonic() - told_at > TELL_EVERY_S:
@@ -137,29 +153,40 @@ class PushService:
                         told_at = time.monotonic()
         except KafkaException as error:
             raise unreachable_message(
-                self._settings, error.args[0], topics=f"READ on topic {self._topic.name}", group=self._group
+                self._settings,
+                error.args[0],
+                topics=f"READ on topic {self._topic.name}",
+                group=self._group,
             ) from None
 
     def _at_once(self) -> int:
         return AT_ONCE if self._rate is None else max(1, min(AT_ONCE, int(self._rate * LOOK_S)))
 
-    def _read(self, messages: list[Message], read: set[int], ends: dict[int, int]) -> Iterator[tuple[str, dict]]:
+    def _read(
+        self, messages: list[Message], read: set[int], ends: dict[int, int]
+    ) -> Iterator[tuple[str, dict]]:
         """(notification_id, notification) of those that were not pushed before; partitions read to their end are noted in `read`."""
         for message in messages:
             if (error := message.error()) is not None:
                 if error.code() == KafkaError._PARTITION_EOF:
                     if (message.offset() or 0) >= ends.get(message.partition() or 0, 0):
                         read.add(message.partition() or 0)
-                elif error.code() != KafkaError._MAX_POLL_EXCEEDED:  # its work took too long: it joins again
+                elif (
+                    error.code() != KafkaError._MAX_POLL_EXCEEDED
+                ):  # its work took too long: it joins again
                     raise KafkaException(error)
                 continue
             try:
                 header = dict(message.headers() or [])["notification_id"]
-                notification_id = header.decode("ascii") if isinstance(header, bytes) else str(header)
+                notification_id = (
+                    header.decode("ascii") if isinstance(header, bytes) else str(header)
+                )
                 notification = json.loads(message.value() or b"")
                 self._answer(notification_id, notification)
             except (KeyError, TypeError, ValueError, RecursionError):
-                console.info(f"no notification: partition {message.partition()}, offset {message.offset()}")
+                console.info(
+                    f"no notification: partition {message.partition()}, offset {message.offset()}"
+                )
                 continue
             if notification_id in self._ids:
                 self.repeated += 1
@@ -169,7 +196,12 @@ class PushService:
         while len(self._ids) > IDS_KEPT:
             self._ids.popitem(last=False)
 
-    def _handle(self, connection: psycopg.Connection, notifications: list[tuple[str, dict]], stop: threading.Event) -> None:
+    def _handle(
+        self,
+        connection: psycopg.Connection,
+        notifications: list[tuple[str, dict]],
+        stop: threading.Event,
+    ) -> None:
         """Here a real service would hand them to the phones' makers; this one waits as long as that may take, and lets some answer."""
         if self._rate is not None and notifications:
             stop.wait(len(notifications) / self._rate)
@@ -183,9 +215,15 @@ class PushService:
     def _answer(self, notification_id: str, notification: dict) -> Answer | None:
         """The same for the same notification, always: done again, it writes nothing else."""
         chance, choice = int(notification_id[:8], 16) / 16**8, int(notification_id[8:16], 16)
-        answer = Answer._make((*(notification[name] for name in Answer._fields[:-1]), ANSWERS[choice % len(ANSWERS)]))
+        answer = Answer._make(
+            (*(notification[name] for name in Answer._fields[:-1]), ANSWERS[choice % len(ANSWERS)])
+        )
         _check(answer)
-        return answer if chance < self._feedback_share and answer.adv_campaign_id.startswith(self._campaigns) else None
+        return (
+            answer
+            if chance < self._feedback_share and answer.adv_campaign_id.startswith(self._campaigns)
+            else None
+        )
 
 
 def _check(answer: Answer) -> None:

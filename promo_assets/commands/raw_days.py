@@ -69,7 +69,10 @@ class _LocalDays:
     def scratch(self) -> Iterator[Path]:
         self._folder.mkdir(parents=True, exist_ok=True)
         for left in self._folder.parent.glob(f"{SCRATCH}*"):
-            with contextlib.suppress(OSError), _locked(left):  # of a run that was killed: one that goes on holds its lock
+            with (
+                contextlib.suppress(OSError),
+                _locked(left),
+            ):  # of a run that was killed: one that goes on holds its lock
                 shutil.rmtree(left)
         folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=self._folder.parent))
         with _locked(folder):
@@ -103,10 +106,14 @@ def _hadoop_days(settings: Settings) -> Iterator[RawDays]:
     redirect_stderr_to(log)
     console.info(f"opening {settings.lake_uri} (Spark's log is {log})")
     try:
-        spark = open_session(settings.model_copy(update={"spark_master": "local[1]"}), "lake sample")
+        spark = open_session(
+            settings.model_copy(update={"spark_master": "local[1]"}), "lake sample"
+        )
         yield _HadoopDays(settings.lake_uri, spark)
     except Py4JJavaError as error:
-        raise CommandError(f"{settings.lake_uri}: {str(error.java_exception).partition(os.linesep)[0]}") from error
+        raise CommandError(
+            f"{settings.lake_uri}: {str(error.java_exception).partition(os.linesep)[0]}"
+        ) from error
     finally:
         end_jvm()
 
@@ -121,7 +128,11 @@ class _HadoopDays:
 
     def names(self, day: date) -> list[str]:
         folder = self._path(f"{self.place}/{day_folder(day)}")
-        return sorted(status.getPath().getName() for status in self._files.listStatus(folder)) if self._files.exists(folder) else []
+        return (
+            sorted(status.getPath().getName() for status in self._files.listStatus(folder))
+            if self._files.exists(folder)
+            else []
+        )
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -130,7 +141,9 @@ class _HadoopDays:
 
     def put(self, day: date, made: Path) -> None:
         target = self._path(f"{self.place}/{day_folder(day)}")
-        aside = self._path(f"{self.place.rpartition('/')[0]}/{SCRATCH}{uuid.uuid4().hex}/{day_folder(day)}")
+        aside = self._path(
+            f"{self.place.rpartition('/')[0]}/{SCRATCH}{uuid.uuid4().hex}/{day_folder(day)}"
+        )
         try:
             self._files.mkdirs(aside.getParent())
             self._files.copyFromLocalFile(True, True, self._path(f"file://{made}"), aside)

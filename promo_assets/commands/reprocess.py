@@ -15,11 +15,18 @@ from promo_assets.stream.reprocess import OutOfRange, check_offsets, offsets_at
 
 def reprocess(from_time: str | None, from_offsets: Sequence[str]) -> None:
     if (from_time is None) == (not from_offsets):
-        raise UserError("say from where to read again: --from-time, or --from-offset for each partition that is to be read again")
+        raise UserError(
+            "say from where to read again: --from-time, or --from-offset for each partition that is to be read again"
+        )
     time = _time(from_time) if from_time is not None else None
     offsets = _offsets(from_offsets)
     settings = load_settings()
-    run_stream_in_foreground(settings, "promo-assets stream reprocess", until_caught_up=True, again_from=_resolved(settings, time, offsets))
+    run_stream_in_foreground(
+        settings,
+        "promo-assets stream reprocess",
+        until_caught_up=True,
+        again_from=_resolved(settings, time, offsets),
+    )
 
 
 def _resolved(settings: Settings, time: datetime | None, offsets: dict[int, int]) -> dict[int, int]:
@@ -29,7 +36,9 @@ def _resolved(settings: Settings, time: datetime | None, offsets: dict[int, int]
     except OutOfRange as problem:
         raise UserError(f"--from-offset: {problem}") from None
     except KafkaException as error:
-        raise unreachable_message(settings, error.args[0], topics=f"READ on topic {settings.topic_in}") from None
+        raise unreachable_message(
+            settings, error.args[0], topics=f"READ on topic {settings.topic_in}"
+        ) from None
 
 
 def _time(text: str) -> datetime:
@@ -50,7 +59,9 @@ def _offsets(texts: Sequence[str]) -> dict[int, int]:
     for partition, offset in map(_offset, texts):
         if partition in offsets:
             first = offsets[partition]
-            raise UserError(f"--from-offset {partition}:{offset}: partition {partition} is named twice, and {first} was said first")
+            raise UserError(
+                f"--from-offset {partition}:{offset}: partition {partition} is named twice, and {first} was said first"
+            )
         offsets[partition] = offset
     return offsets
 

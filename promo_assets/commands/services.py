@@ -14,7 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from promo_assets.commands import console
-from promo_assets.commands.console import INTERRUPTED, CommandError, printable, spinner, stderr, stop_on_signals
+from promo_assets.commands.console import (
+    INTERRUPTED,
+    CommandError,
+    printable,
+    spinner,
+    stderr,
+    stop_on_signals,
+)
 from promo_assets.commands.dagster_dev import stop_leftover
 from promo_assets.commands.state import Line, State, describe_state, read_state
 from promo_assets.local import services
@@ -57,11 +64,18 @@ def _watch(as_json: bool) -> NoReturn:
     """Until Ctrl-C, also where something is away for a while."""
     stop = threading.Event()
     # Standard output stays what it is: on a terminal rich would take it for its own.
-    screen = Live(console=Console(file=stderr()), auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+    screen = Live(
+        console=Console(file=stderr()),
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
     pictures = not as_json and screen.console.is_terminal
     with stop_on_signals(stop), screen if pictures else contextlib.nullcontext():
         while not stop.is_set():
-            settings = load_settings()  # a local service that was started again may have another port
+            settings = (
+                load_settings()
+            )  # a local service that was started again may have another port
             found, state = _look(settings)
             lines = list(describe_state(state))
             if missing := _missing(found):
@@ -84,7 +98,9 @@ def _look(settings: Settings) -> tuple[services.Status, State]:
 def _as_json(settings: Settings, found: services.Status, state: State) -> str:
     url = found.postgres_url and shown_url(settings, found.postgres_url)
     addresses = {"kafka": {"address": found.kafka}, "postgres": {"url": url}}
-    return json.dumps({name: addresses.get(name, {}) | part for name, part in asdict(state).items()})
+    return json.dumps(
+        {name: addresses.get(name, {}) | part for name, part in asdict(state).items()}
+    )
 
 
 def _say(lines: Iterable[Line]) -> None:
@@ -95,14 +111,24 @@ def _say(lines: Iterable[Line]) -> None:
 def _as_grid(lines: Iterable[Line]) -> Table:
     grid = Table.grid(padding=(0, 2))
     for line in lines:
-        grid.add_row(Text(line.about, "bold"), Text(printable(line.told), "red" if line.bad else ""))
+        grid.add_row(
+            Text(line.about, "bold"), Text(printable(line.told), "red" if line.bad else "")
+        )
     return grid
 
 
 def _missing(found: services.Status) -> str | None:
-    missing = [name for name, where in (("Kafka", found.kafka), ("Postgres", found.postgres_url)) if where is None]
+    missing = [
+        name
+        for name, where in (("Kafka", found.kafka), ("Postgres", found.postgres_url))
+        if where is None
+    ]
     verb = "do" if missing[1:] else "does"
-    return f"the local {' and '.join(missing)} {verb} not run: `promo-assets up` starts what is missing" if missing else None
+    return (
+        f"the local {' and '.join(missing)} {verb} not run: `promo-assets up` starts what is missing"
+        if missing
+        else None
+    )
 
 
 def _print(settings: Settings, kafka: str | None, postgres_url: str | None) -> None:

@@ -32,7 +32,10 @@ def write_archive(target: Path) -> None:
     fresh = target.with_name(target.name + ".new")
     try:
         # Its size hardly matters beside the time: it is carried once a session.
-        with tarfile.open(fresh, "w:gz", compresslevel=1) as archive, Progress(console=Console(file=stderr())) as progress:
+        with (
+            tarfile.open(fresh, "w:gz", compresslevel=1) as archive,
+            Progress(console=Console(file=stderr())) as progress,
+        ):
             for name, source in progress.track(files, description="packing"):
                 archive.add(source, name, recursive=False)
         fresh.replace(target)
@@ -41,7 +44,9 @@ def write_archive(target: Path) -> None:
     finally:
         fresh.unlink(missing_ok=True)
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    console.info(f"{target} has {target.stat().st_size / 2**20:,.0f} MiB, for nodes with Python {python}: name it with PROMO_SPARK_ARCHIVE")
+    console.info(
+        f"{target} has {target.stat().st_size / 2**20:,.0f} MiB, for nodes with Python {python}: name it with PROMO_SPARK_ARCHIVE"
+    )
 
 
 def _files() -> Iterator[tuple[str, Path]]:
@@ -54,7 +59,11 @@ def _files() -> Iterator[tuple[str, Path]]:
             yield str(name), file
     for distribution in _distributions(IMPORTED):
         for name in distribution.files or ():
-            if ".." not in name.parts and _is_wanted(Path(name)) and (file := Path(str(distribution.locate_file(name)))).is_file():
+            if (
+                ".." not in name.parts
+                and _is_wanted(Path(name))
+                and (file := Path(str(distribution.locate_file(name)))).is_file()
+            ):
                 yield str(name), file
 
 
@@ -75,6 +84,8 @@ def _distributions(wanted: tuple[str, ...]) -> list[metadata.Distribution]:
         distribution = found[requirement.name] = metadata.distribution(requirement.name)
         for needed in map(Requirement, distribution.requires or ()):
             extras = requirement.extras or {""}
-            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
+            if needed.marker is None or any(
+                needed.marker.evaluate({"extra": extra}) for extra in extras
+            ):
                 open_ones.append(needed)
     return list(found.values())

@@ -103,7 +103,11 @@ def _read_postgres(settings: Settings, state: State) -> ReadOffsets | None:
 
 
 def _set_heartbeat(stream: StreamState, heartbeat: Heartbeat) -> None:
-    stream.running, stream.holder, stream.last_error = heartbeat.locked, heartbeat.holder, heartbeat.last_error
+    stream.running, stream.holder, stream.last_error = (
+        heartbeat.locked,
+        heartbeat.holder,
+        heartbeat.last_error,
+    )
     stream.started_at = heartbeat.started_at.timestamp() if heartbeat.started_at else None
     if heartbeat.beat_at:
         stream.heartbeat_at = heartbeat.beat_at.timestamp()
@@ -121,7 +125,11 @@ class Line(NamedTuple):
 def describe_state(state: State) -> Iterator[Line]:
     for name, service in (("Kafka", state.kafka), ("Postgres", state.postgres)):
         if service.error:
-            yield Line(name, f"{'answers' if service.answers else 'gives no answer'}: {service.error}", bad=True)
+            yield Line(
+                name,
+                f"{'answers' if service.answers else 'gives no answer'}: {service.error}",
+                bad=True,
+            )
     stream = state.stream
     if stream.running is None:
         return
@@ -129,22 +137,39 @@ def describe_state(state: State) -> Iterator[Line]:
         yield Line("stream", "has never run", bad=True)
     elif stream.running:
         age = f"{stream.heartbeat_age_seconds or 0:.0f} s ago"
-        yield Line("stream", f"runs since {_when(stream.started_at)} ({stream.holder}), last sign of life {age}")
+        yield Line(
+            "stream",
+            f"runs since {_when(stream.started_at)} ({stream.holder}), last sign of life {age}",
+        )
     else:
-        yield Line("stream", f"does not run; last sign of life {_when(stream.heartbeat_at)} ({stream.holder})", bad=True)
+        yield Line(
+            "stream",
+            f"does not run; last sign of life {_when(stream.heartbeat_at)} ({stream.holder})",
+            bad=True,
+        )
     if stream.lag_messages is not None:
-        seconds = "" if stream.lag_seconds is None else f", the oldest is {stream.lag_seconds:.0f} s old"
-        yield Line("lag", f"{count_of(stream.lag_messages, 'messages')}{seconds if stream.lag_messages else ''}")
+        seconds = (
+            "" if stream.lag_seconds is None else f", the oldest is {stream.lag_seconds:.0f} s old"
+        )
+        yield Line(
+            "lag",
+            f"{count_of(stream.lag_messages, 'messages')}{seconds if stream.lag_messages else ''}",
+        )
     metrics = stream.metrics or {}
     if stream.running and "notifications_per_minute" in metrics:
         yield Line("last minute", count_of(metrics["notifications_per_minute"], "notifications"))
     if metrics:
         names = ("notifications", "campaigns", "rejected", "repeated", "expired")
-        yield Line("since its start", ", ".join(count_of(metrics.get(name, 0), name) for name in names))
+        yield Line(
+            "since its start", ", ".join(count_of(metrics.get(name, 0), name) for name in names)
+        )
     if stream.waiting is not None:
         yield Line("waiting", count_of(stream.waiting, "campaigns"))
     for each in stream.waiting_campaigns or ():
-        yield Line("", f"starts {utc(each.adv_campaign_datetime_start)} UTC: {each.adv_campaign_id} of {each.restaurant_id}")
+        yield Line(
+            "",
+            f"starts {utc(each.adv_campaign_datetime_start)} UTC: {each.adv_campaign_id} of {each.restaurant_id}",
+        )
     for number, each in enumerate(metrics.get("latest_rejections", ())):
         place = f"{each['source_partition']}-{each['source_offset']}, {utc(each['source_at'] // 1000)} UTC"
         yield Line("" if number else "last rejected", f"{each['reason']} ({place})")

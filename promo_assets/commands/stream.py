@@ -10,7 +10,13 @@ from collections.abc import Iterator
 import psutil
 
 from promo_assets.commands import console
-from promo_assets.commands.console import CommandError, count_of, first_line, redirect_stderr_to, stop_on_signals
+from promo_assets.commands.console import (
+    CommandError,
+    count_of,
+    first_line,
+    redirect_stderr_to,
+    stop_on_signals,
+)
 from promo_assets.settings import Settings, load_settings
 from promo_assets.spark import end_jvm, open_session
 from promo_assets.stream.lease import StreamError
@@ -24,14 +30,27 @@ def run_stream_command(until_caught_up: bool) -> None:
     run_stream_in_foreground(load_settings(), "promo-assets stream run", until_caught_up)
 
 
-def run_stream_in_foreground(settings: Settings, command: str, until_caught_up: bool, again_from: dict[int, int] | None = None) -> None:
+def run_stream_in_foreground(
+    settings: Settings,
+    command: str,
+    until_caught_up: bool,
+    again_from: dict[int, int] | None = None,
+) -> None:
     spark_log = settings.home / "logs" / "spark.log"
     stop = threading.Event()
     with stop_on_signals(stop), _log_told():
         redirect_stderr_to(spark_log)
         holder = f"{command}, process {os.getpid()}"
-        stream_run = StreamRun(settings, lambda: open_session(settings, "promo stream"), holder, until_caught_up, again_from)
-        console.info(f"starting the stream: topic {settings.topic_in} on Kafka at {settings.bootstrap_servers}; Spark's log is {spark_log}")
+        stream_run = StreamRun(
+            settings,
+            lambda: open_session(settings, "promo stream"),
+            holder,
+            until_caught_up,
+            again_from,
+        )
+        console.info(
+            f"starting the stream: topic {settings.topic_in} on Kafka at {settings.bootstrap_servers}; Spark's log is {spark_log}"
+        )
         stream_run.start()
         try:
             _watch(stream_run, stop)
@@ -58,7 +77,9 @@ def _watch(stream_run: StreamRun, stop: threading.Event) -> None:
     """Until the stream has ended, or shall; what moved is told every few seconds."""
     told, told_at = "", 0.0
     while not stop.is_set() and not stream_run.ended.wait(POLL_S):
-        if time.monotonic() - told_at < REPORT_INTERVAL_S or not (stream_run.metrics.batches or stream_run.metrics.notifications):
+        if time.monotonic() - told_at < REPORT_INTERVAL_S or not (
+            stream_run.metrics.batches or stream_run.metrics.notifications
+        ):
             continue
         moved = f"{stream_run.metrics.sums}{stream_run.metrics.waiting}"
         if moved != told:
@@ -68,7 +89,10 @@ def _watch(stream_run: StreamRun, stop: threading.Event) -> None:
 
 def _told(stream_run: StreamRun) -> str:
     sums = stream_run.metrics.sums
-    parts = [count_of(sums[name], name) for name in ("campaigns", "notifications", "rejected", "repeated", "expired")]
+    parts = [
+        count_of(sums[name], name)
+        for name in ("campaigns", "notifications", "rejected", "repeated", "expired")
+    ]
     return ", ".join([*parts, f"{stream_run.metrics.waiting:,} waiting"])
 
 

@@ -29,7 +29,12 @@ def list_waiting(as_json: bool) -> None:
             return
         table = Table("restaurant", "campaign", "starts (UTC)", "ends (UTC)", "datetime_created")
         for each in read_waiting(connection):
-            texts = (each.restaurant_id, each.adv_campaign_id, utc(each.adv_campaign_datetime_start), utc(each.adv_campaign_datetime_end))
+            texts = (
+                each.restaurant_id,
+                each.adv_campaign_id,
+                utc(each.adv_campaign_datetime_start),
+                utc(each.adv_campaign_datetime_end),
+            )
             table.add_row(*(Text(printable(text)) for text in texts), str(each.datetime_created))
     if table.row_count:
         Console().print(table)
@@ -40,11 +45,17 @@ def list_waiting(as_json: bool) -> None:
 def cancel(restaurant_id: str, adv_campaign_id: str, datetime_created: int) -> None:
     name = f"campaign {adv_campaign_id} of restaurant {restaurant_id}, created {datetime_created}"
     with open_ledger(load_settings()) as connection:
-        cancelled, state = cancel_waiting(connection, restaurant_id, adv_campaign_id, datetime_created)
+        cancelled, state = cancel_waiting(
+            connection, restaurant_id, adv_campaign_id, datetime_created
+        )
     if state is None:
         raise UserError(f"{name}: no such campaign was ingested")
     if state in _TOO_LATE:
         raise UserError(f"{name}: {_TOO_LATE[state]}")
     if state == "waiting":
-        raise CommandError(f"{name}: its micro-batch is not finished yet; try again when the stream has gone on")
-    console.info(f"{name}: {'cancelled, nobody is notified of it' if cancelled else 'was cancelled before'}")
+        raise CommandError(
+            f"{name}: its micro-batch is not finished yet; try again when the stream has gone on"
+        )
+    console.info(
+        f"{name}: {'cancelled, nobody is notified of it' if cancelled else 'was cancelled before'}"
+    )

@@ -38,13 +38,22 @@ class Marts:
 MartsParam = dg.ResourceParam[Marts]
 
 
-def build_assets(daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitionsDefinition, depth: int) -> list:
+def build_assets(
+    daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitionsDefinition, depth: int
+) -> list:
     """`daily` are the lake's days, `to_today` those of the campaigns, today as far as it has come. `depth` shows in the marts' lineage,
     what a run reads is the run's."""
-    by_day: dict[str, Any] = {"partitions_def": daily, "backfill_policy": dg.BackfillPolicy.single_run()}
+    by_day: dict[str, Any] = {
+        "partitions_def": daily,
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+    }
     by_day_to_today: dict[str, Any] = by_day | {"partitions_def": to_today}
-    window = dg.TimeWindowPartitionMapping(start_offset=1 - depth, allow_nonexistent_upstream_partitions=True)
-    history = dg.TimeWindowPartitionMapping(start_offset=-ALL_OF_HISTORY, allow_nonexistent_upstream_partitions=True)
+    window = dg.TimeWindowPartitionMapping(
+        start_offset=1 - depth, allow_nonexistent_upstream_partitions=True
+    )
+    history = dg.TimeWindowPartitionMapping(
+        start_offset=-ALL_OF_HISTORY, allow_nonexistent_upstream_partitions=True
+    )
 
     def of(table: Table, mapping: dg.PartitionMapping | None = None) -> dg.AssetDep:
         return dg.AssetDep(key_of(table), partition_mapping=mapping)
@@ -54,7 +63,12 @@ def build_assets(daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitio
     def raw_events(context: dg.OpExecutionContext, lake: LakeParam) -> dg.DataVersionsByPartition:
         return reporting.observe_raw(context, lake, daily)
 
-    @dg.asset(**asset_args(tables.STG_EVENTS), **by_day, deps=[of(tables.RAW_EVENTS)], check_specs=checks.specs(tables.STG_EVENTS))
+    @dg.asset(
+        **asset_args(tables.STG_EVENTS),
+        **by_day,
+        deps=[of(tables.RAW_EVENTS)],
+        check_specs=checks.specs(tables.STG_EVENTS),
+    )
     @cancellable
     def stg_events(context: dg.AssetExecutionContext, lake: LakeParam) -> dg.MaterializeResult:
         done, failed = steps.stage(lake, days_of(context))
@@ -67,31 +81,52 @@ def build_assets(daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitio
 
     @dg.multi_asset(
         name="dds_events",
-        specs=[spec_of(table, deps=[of(tables.STG_EVENTS), of(tables.GEO)]) for table in (tables.EVENTS, tables.REJECTED_EVENTS)],
+        specs=[
+            spec_of(table, deps=[of(tables.STG_EVENTS), of(tables.GEO)])
+            for table in (tables.EVENTS, tables.REJECTED_EVENTS)
+        ],
         check_specs=[*checks.specs(tables.EVENTS), *checks.specs(tables.REJECTED_EVENTS)],
         **by_day,
     )
     @cancellable
     def dds_events(context: dg.AssetExecutionContext, lake: LakeParam):
-        kept, rejected = steps.clean(lake, steps.load_cities(lake), days_of(context)), steps.reject(lake, days_of(context))
+        kept, rejected = (
+            steps.clean(lake, steps.load_cities(lake), days_of(context)),
+            steps.reject(lake, days_of(context)),
+        )
         return (
-            reporting.report(context, lake, tables.EVENTS, kept, more_checks=checks.check_rejections(lake, kept, rejected)),
+            reporting.report(
+                context,
+                lake,
+                tables.EVENTS,
+                kept,
+                more_checks=checks.check_rejections(lake, kept, rejected),
+            ),
             reporting.report(context, lake, tables.REJECTED_EVENTS, rejected),
         )
 
     def history_asset(table: Table):
-        @dg.asset(**asset_args(table), **by_day, deps=[of(tables.EVENTS)], check_specs=checks.specs(table))
+        @dg.asset(
+            **asset_args(table), **by_day, deps=[of(tables.EVENTS)], check_specs=checks.specs(table)
+        )
         @cancellable
         def history(context: dg.AssetExecutionContext, lake: LakeParam) -> dg.MaterializeResult:
-            return reporting.report(context, lake, table, steps.build_history(lake, table, days_of(context)))
+            return reporting.report(
+                context, lake, table, steps.build_history(lake, table, days_of(context))
+            )
 
         return history
 
     @dg.asset(
-        **asset_args(tables.USERS), **by_day, deps=[of(tables.VISITS, history), of(tables.GEO)], check_specs=checks.specs(tables.USERS)
+        **asset_args(tables.USERS),
+        **by_day,
+        deps=[of(tables.VISITS, history), of(tables.GEO)],
+        check_specs=checks.specs(tables.USERS),
     )
     @cancellable
-    def mart_users(context: dg.AssetExecutionContext, lake: LakeParam, marts: MartsParam) -> dg.MaterializeResult:
+    def mart_users(
+        context: dg.AssetExecutionContext, lake: LakeParam, marts: MartsParam
+    ) -> dg.MaterializeResult:
         cities = steps.load_cities(lake)
         done = {day: steps.build_users(lake, cities, day, marts.depth) for day in days_of(context)}
         return reporting.report(context, lake, tables.USERS, done, depth=marts.depth)
@@ -103,20 +138,32 @@ def build_assets(daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitio
         check_specs=checks.specs(tables.GEO_MART),
     )
     @cancellable
-    def mart_geo(context: dg.AssetExecutionContext, lake: LakeParam, marts: MartsParam) -> dg.MaterializeResult:
+    def mart_geo(
+        context: dg.AssetExecutionContext, lake: LakeParam, marts: MartsParam
+    ) -> dg.MaterializeResult:
         done = {day: steps.build_geo(lake, day, marts.depth) for day in days_of(context)}
         return reporting.report(context, lake, tables.GEO_MART, done, depth=marts.depth)
 
     @dg.asset(
         **asset_args(tables.FRIENDS),
         **by_day,
-        deps=[of(tables.LAST_POSITIONS, window), of(tables.EVENTS, window), of(tables.CORRESPONDENTS, history), of(tables.GEO)],
+        deps=[
+            of(tables.LAST_POSITIONS, window),
+            of(tables.EVENTS, window),
+            of(tables.CORRESPONDENTS, history),
+            of(tables.GEO),
+        ],
         check_specs=checks.specs(tables.FRIENDS),
     )
     @cancellable
-    def mart_friend_recomendation(context: dg.AssetExecutionContext, lake: LakeParam, marts: MartsParam) -> dg.MaterializeResult:
+    def mart_friend_recomendation(
+        context: dg.AssetExecutionContext, lake: LakeParam, marts: MartsParam
+    ) -> dg.MaterializeResult:
         cities, now = steps.load_cities(lake), datetime.now(UTC)
-        done = {day: steps.build_friends(lake, cities, day, marts.depth, now) for day in days_of(context)}
+        done = {
+            day: steps.build_friends(lake, cities, day, marts.depth, now)
+            for day in days_of(context)
+        }
         return reporting.report(context, lake, tables.FRIENDS, done, depth=marts.depth)
 
     @dg.asset(
@@ -126,7 +173,9 @@ def build_assets(daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitio
         check_specs=checks.specs(tables.SUBSCRIBERS_FEEDBACK),
     )
     @cancellable
-    def stg_subscribers_feedback(context: dg.AssetExecutionContext, lake: LakeParam, feedback_source: SourceParam) -> dg.MaterializeResult:
+    def stg_subscribers_feedback(
+        context: dg.AssetExecutionContext, lake: LakeParam, feedback_source: SourceParam
+    ) -> dg.MaterializeResult:
         try:
             taken = steps.take_feedback(lake, feedback_source, days_of(context))
         except LakeError as error:
@@ -140,9 +189,17 @@ def build_assets(daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitio
         check_specs=checks.specs(tables.CAMPAIGN_RESULTS),
     )
     @cancellable
-    def mart_campaign_results(context: dg.AssetExecutionContext, lake: LakeParam) -> dg.MaterializeResult:
+    def mart_campaign_results(
+        context: dg.AssetExecutionContext, lake: LakeParam
+    ) -> dg.MaterializeResult:
         done = steps.build_campaigns(lake, days_of(context))
-        return reporting.report(context, lake, tables.CAMPAIGN_RESULTS, done, more_checks=checks.check_notifications_counted(lake, done))
+        return reporting.report(
+            context,
+            lake,
+            tables.CAMPAIGN_RESULTS,
+            done,
+            more_checks=checks.check_notifications_counted(lake, done),
+        )
 
     @dg.asset(
         **asset_args(tables.RESTAURANT_RESULTS),
@@ -151,8 +208,15 @@ def build_assets(daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitio
         check_specs=checks.specs(tables.RESTAURANT_RESULTS),
     )
     @cancellable
-    def mart_restaurant_results(context: dg.AssetExecutionContext, lake: LakeParam) -> dg.MaterializeResult:
-        return reporting.report(context, lake, tables.RESTAURANT_RESULTS, steps.build_restaurants(lake, days_of(context)))
+    def mart_restaurant_results(
+        context: dg.AssetExecutionContext, lake: LakeParam
+    ) -> dg.MaterializeResult:
+        return reporting.report(
+            context,
+            lake,
+            tables.RESTAURANT_RESULTS,
+            steps.build_restaurants(lake, days_of(context)),
+        )
 
     history = [history_asset(table) for table in tables.HISTORY]
     campaigns = [stg_subscribers_feedback, mart_campaign_results, mart_restaurant_results]

@@ -12,8 +12,18 @@ from promo_assets.lake.cities import City
 from promo_assets.lake.storage import Lake, PartitionStats
 from promo_assets.lake.tables import Table
 
-SCHEMA, KEY, NOT_NULL, CITIES, COUNTS = "schema", "key_is_unique", "not_null", "cities_are_known", "counts_are_not_negative"
-NO_EVENT_LOST, FEW_REJECTED, DRIFT = "kept_and_rejected_are_all", "few_are_rejected", "as_many_rows_as_before"
+SCHEMA, KEY, NOT_NULL, CITIES, COUNTS = (
+    "schema",
+    "key_is_unique",
+    "not_null",
+    "cities_are_known",
+    "counts_are_not_negative",
+)
+NO_EVENT_LOST, FEW_REJECTED, DRIFT = (
+    "kept_and_rejected_are_all",
+    "few_are_rejected",
+    "as_many_rows_as_before",
+)
 ALL_COUNTED = "all_notifications_are_counted"
 REJECTED_AT_MOST = 0.02
 DRIFT_AT_MOST = 0.5  # more or less than the mean of the days before
@@ -55,17 +65,28 @@ def check_names(table: Table) -> list[str]:
 
 def specs(table: Table) -> list[dg.AssetCheckSpec]:
     return [
-        dg.AssetCheckSpec(name, asset=[table.layer, table.name], description=_DESCRIPTIONS[name], blocking=name not in WARNINGS)
+        dg.AssetCheckSpec(
+            name,
+            asset=[table.layer, table.name],
+            description=_DESCRIPTIONS[name],
+            blocking=name not in WARNINGS,
+        )
         for name in check_names(table)
     ]
 
 
-def check_days(lake: Lake, table: Table, done: Mapping[date, PartitionStats], cities: Sequence[City]) -> Iterator[dg.AssetCheckResult]:
+def check_days(
+    lake: Lake, table: Table, done: Mapping[date, PartitionStats], cities: Sequence[City]
+) -> Iterator[dg.AssetCheckResult]:
     """Looks at what was written: one job for all that concerns rows; the rest is known from the files."""
     days, names = sorted(done), check_names(table)
     wrong_columns = lake.wrong_columns(table, days)
     yield _result(table, SCHEMA, not wrong_columns, wrong_columns=wrong_columns)
-    found = _count_violations(lake, table, days, cities) if not wrong_columns else {name: {"not_looked": SCHEMA} for name in ROW_CHECKS}
+    found = (
+        _count_violations(lake, table, days, cities)
+        if not wrong_columns
+        else {name: {"not_looked": SCHEMA} for name in ROW_CHECKS}
+    )
     for name in (name for name in ROW_CHECKS if name in names):
         yield _result(table, name, not any(found[name].values()), **found[name])
     if DRIFT in names:
@@ -79,31 +100,65 @@ def check_rejections(
     staged = {day: lake.measure(tables.STG_EVENTS, day).rows for day in kept}
     lost = {str(day): staged[day] - kept[day].rows - rejected[day].rows for day in kept}
     wrong = {day: number for day, number in lost.items() if number}
-    yield _result(tables.EVENTS, NO_EVENT_LOST, not wrong, read=sum(staged[day] for day in kept), missing_by_day=wrong)
-    number, total = sum(written.rows for written in rejected.values()), sum(staged[day] for day in kept)
+    yield _result(
+        tables.EVENTS,
+        NO_EVENT_LOST,
+        not wrong,
+        read=sum(staged[day] for day in kept),
+        missing_by_day=wrong,
+    )
+    number, total = (
+        sum(written.rows for written in rejected.values()),
+        sum(staged[day] for day in kept),
+    )
     share = number / total if total else 0.0
-    yield _result(tables.EVENTS, FEW_REJECTED, share <= REJECTED_AT_MOST, rejected=number, share=share)
+    yield _result(
+        tables.EVENTS, FEW_REJECTED, share <= REJECTED_AT_MOST, rejected=number, share=share
+    )
 
 
-def check_notifications_counted(lake: Lake, done: Mapping[date, PartitionStats]) -> Iterator[dg.AssetCheckResult]:
+def check_notifications_counted(
+    lake: Lake, done: Mapping[date, PartitionStats]
+) -> Iterator[dg.AssetCheckResult]:
     """That no notification is lost between the campaigns, and none is counted twice."""
-    counted = lake.read(tables.CAMPAIGN_RESULTS, sorted(done)).groupBy("date").agg(F.sum("clients_notified")).collect()
+    counted = (
+        lake.read(tables.CAMPAIGN_RESULTS, sorted(done))
+        .groupBy("date")
+        .agg(F.sum("clients_notified"))
+        .collect()
+    )
     found = dict.fromkeys(done, 0) | dict(map(tuple, counted))
     taken = {day: lake.measure(tables.SUBSCRIBERS_FEEDBACK, day).rows for day in done}
     wrong = {str(day): taken[day] - found[day] for day in sorted(done) if taken[day] != found[day]}
-    yield _result(tables.CAMPAIGN_RESULTS, ALL_COUNTED, not wrong, read=sum(taken.values()), missing_by_day=wrong)
+    yield _result(
+        tables.CAMPAIGN_RESULTS,
+        ALL_COUNTED,
+        not wrong,
+        read=sum(taken.values()),
+        missing_by_day=wrong,
+    )
 
 
-def _count_violations(lake: Lake, table: Table, days: Sequence[date], cities: Sequence[City]) -> dict[str, dict[str, int]]:
+def _count_violations(
+    lake: Lake, table: Table, days: Sequence[date], cities: Sequence[City]
+) -> dict[str, dict[str, int]]:
     """How many rows break each rule."""
     required = [column.name for column in table.columns if not column.nullable]
     of_city = [name for name in table.column_names if name in CITY_COLUMNS]
     known = [city.city_id for city in cities]
     counts = {NOT_NULL: {name: F.count_if(F.col(name).isNull()) for name in required}}
     counts[CITIES] = {name: F.count_if(~F.col(name).isin(known)) for name in of_city}
-    counts[COUNTS] = {column.name: F.count_if(F.col(column.name) < 0) for column in table.columns if column.is_count}
-    counts[KEY] = {"repeated": F.count("*") - F.count_distinct("date", *table.key)} if table.key else {}
-    asked = [(rule, name, count) for rule, by_name in counts.items() for name, count in by_name.items()]
+    counts[COUNTS] = {
+        column.name: F.count_if(F.col(column.name) < 0)
+        for column in table.columns
+        if column.is_count
+    }
+    counts[KEY] = (
+        {"repeated": F.count("*") - F.count_distinct("date", *table.key)} if table.key else {}
+    )
+    asked = [
+        (rule, name, count) for rule, by_name in counts.items() for name, count in by_name.items()
+    ]
     row = lake.read(table, days).agg(*(count for _, _, count in asked)).first() if asked else ()
     assert row is not None, "an aggregate has one row"
     found: dict[str, dict[str, int]] = {rule: {} for rule in counts}
@@ -119,9 +174,17 @@ def _drift(lake: Lake, table: Table, done: Mapping[date, PartitionStats]) -> dg.
     rows = [lake.measure(table, day).rows for day in before]
     mean = sum(rows) / len(rows) if rows else 0
     passed = not mean or abs(done[last].rows - mean) <= DRIFT_AT_MOST * mean
-    return _result(table, DRIFT, passed, rows=done[last].rows, mean_before=mean, days_before=len(before))
+    return _result(
+        table, DRIFT, passed, rows=done[last].rows, mean_before=mean, days_before=len(before)
+    )
 
 
 def _result(table: Table, name: str, passed: bool, **metadata: Any) -> dg.AssetCheckResult:
     severity = dg.AssetCheckSeverity.WARN if name in WARNINGS else dg.AssetCheckSeverity.ERROR
-    return dg.AssetCheckResult(asset_key=[table.layer, table.name], check_name=name, passed=passed, severity=severity, metadata=metadata)
+    return dg.AssetCheckResult(
+        asset_key=[table.layer, table.name],
+        check_name=name,
+        passed=passed,
+        severity=severity,
+        metadata=metadata,
+    )

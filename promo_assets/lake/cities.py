@@ -13,7 +13,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 EARTH_RADIUS_KM = 6371.0
-NO_TIMEZONES = {"localtime", "Factory", "posixrules"}  # files beside the time zones, on some machines
+NO_TIMEZONES = {
+    "localtime",
+    "Factory",
+    "posixrules",
+}  # files beside the time zones, on some machines
 SHIPPED = Path(__file__).with_name("geo.csv")
 # Cities whose dot products differ by less are compared by their exact distance: 1e-9 km is at most 1.6e-13 of a dot product.
 NEARLY_EQUAL = 1e-12
@@ -40,14 +44,20 @@ def parse_cities(content: bytes) -> list[City]:
         raise CitiesError("it is not UTF-8 text") from None
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=";", strict=True)
     try:
-        lines = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(field.strip() for field in row)]
+        lines = [
+            (reader.line_num, [field.strip() for field in row])
+            for row in reader
+            if any(field.strip() for field in row)
+        ]
     except csv.Error as error:
         raise CitiesError(f"line {reader.line_num}: {error}") from None
     if not lines:
         raise CitiesError("it is empty")
     header = ["lon" if name.lower() == "lng" else name.lower() for name in lines[0][1]]
     if missing := [name for name in ("id", "city", "lat", "lon") if header.count(name) != 1]:
-        raise CitiesError(f"its header must name {', '.join(missing)} once, and reads {';'.join(lines[0][1])}")
+        raise CitiesError(
+            f"its header must name {', '.join(missing)} once, and reads {';'.join(lines[0][1])}"
+        )
     cities: dict[int, City] = {}
     problems = []
     for number, fields in lines[1:]:
@@ -77,7 +87,13 @@ def _city(field: dict[str, str]) -> City:
         raise ValueError(f"no time zone is known for {field['city']}: add it as column timezone")
     if timezone not in _timezones():
         raise ValueError(f"{timezone!r} is no IANA time zone")
-    return City(int(field["id"]), field["city"], _degrees(field, "lat", 90), _degrees(field, "lon", 180), timezone)
+    return City(
+        int(field["id"]),
+        field["city"],
+        _degrees(field, "lat", 90),
+        _degrees(field, "lon", 180),
+        timezone,
+    )
 
 
 def _degrees(field: dict[str, str], name: str, limit: int) -> float:
@@ -105,7 +121,10 @@ def distance_km(lat: Column, lon: Column, other_lat: Column, other_lon: Column) 
     """Great-circle distance, km, of two positions in degrees, by the haversine formula."""
     half_lat = F.sin((F.radians(other_lat) - F.radians(lat)) / 2)
     half_lon = F.sin((F.radians(other_lon) - F.radians(lon)) / 2)
-    a = half_lat * half_lat + F.cos(F.radians(lat)) * F.cos(F.radians(other_lat)) * half_lon * half_lon
+    a = (
+        half_lat * half_lat
+        + F.cos(F.radians(lat)) * F.cos(F.radians(other_lat)) * half_lon * half_lon
+    )
     return 2 * EARTH_RADIUS_KM * F.asin(F.sqrt(F.least(a, F.lit(1.0))))
 
 
@@ -126,26 +145,48 @@ def add_nearest_city(events: DataFrame, cities: list[City]) -> DataFrame:
     x, y, z = unit_vector(F.coalesce("lat", F.lit(0.0)), F.coalesce("lon", F.lit(0.0)))
     dots = {f"_dot_{city.city_id}": _dot_product(city) for city in cities}
     ids = [F.lit(city.city_id).cast("long") for city in cities]
-    near = [F.when(F.col(dot) >= F.col("_nearly_best"), city_id) for dot, city_id in zip(dots, ids, strict=True)]
+    near = [
+        F.when(F.col(dot) >= F.col("_nearly_best"), city_id)
+        for dot, city_id in zip(dots, ids, strict=True)
+    ]
     located = F.col("lat").isNotNull() & F.col("lon").isNotNull()
     return (
         events.withColumns({"_x": x, "_y": y, "_z": z})
         .withColumns(dots)
         .withColumn("_nearly_best", F.greatest(*dots, F.lit(-2.0)) - NEARLY_EQUAL)
         .withColumns({"_first": F.coalesce(*near), "_last": F.coalesce(*reversed(near))})
-        .withColumn("city_id", F.when(located, F.when(F.col("_first") == F.col("_last"), F.col("_first")).otherwise(_by_distance(cities))))
+        .withColumn(
+            "city_id",
+            F.when(
+                located,
+                F.when(F.col("_first") == F.col("_last"), F.col("_first")).otherwise(
+                    _by_distance(cities)
+                ),
+            ),
+        )
         .select(*events.columns, "city_id")
     )
 
 
 def _dot_product(city: City) -> Column:
     lat, lon = radians(city.lat), radians(city.lon)
-    return F.col("_x") * (cos(lat) * cos(lon)) + F.col("_y") * (cos(lat) * sin(lon)) + F.col("_z") * sin(lat)
+    return (
+        F.col("_x") * (cos(lat) * cos(lon))
+        + F.col("_y") * (cos(lat) * sin(lon))
+        + F.col("_z") * sin(lat)
+    )
 
 
 def _by_distance(cities: list[City]) -> Column:
     known = F.array(
-        *(F.struct(F.lit(c.lat).alias("lat"), F.lit(c.lon).alias("lon"), F.lit(c.city_id).cast("long").alias("city_id")) for c in cities)
+        *(
+            F.struct(
+                F.lit(c.lat).alias("lat"),
+                F.lit(c.lon).alias("lon"),
+                F.lit(c.city_id).cast("long").alias("city_id"),
+            )
+            for c in cities
+        )
     )
 
     def distance_and_id(city: Column) -> Column:
@@ -157,5 +198,7 @@ def _by_distance(cities: list[City]) -> Column:
 
 def city_value(city_id: Column, cities: list[City], attribute: str) -> Column:
     """What the city of that id has as `attribute`, a string; null for null."""
-    values = F.create_map(*(F.lit(part) for city in cities for part in (city.city_id, getattr(city, attribute))))
+    values = F.create_map(
+        *(F.lit(part) for city in cities for part in (city.city_id, getattr(city, attribute)))
+    )
     return F.element_at(values, city_id)

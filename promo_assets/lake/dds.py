@@ -4,7 +4,14 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from promo_assets.lake.cities import City, add_nearest_city
-from promo_assets.lake.tables import EVENT_TYPES, EVENTS, MESSAGE, REACTION, REJECTED_EVENTS, SUBSCRIPTION
+from promo_assets.lake.tables import (
+    EVENT_TYPES,
+    EVENTS,
+    MESSAGE,
+    REACTION,
+    REJECTED_EVENTS,
+    SUBSCRIPTION,
+)
 
 READABLE_TIME = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d+)?\z"
 
@@ -18,7 +25,11 @@ def usable_events(stg_events: DataFrame, cities: list[City]) -> DataFrame:
 def rejected_events(stg_events: DataFrame) -> DataFrame:
     """Table `rejected_events`, with the partition's `date`."""
     typed = stg_events.withColumns({"user_id": _user_id(), "event_at": _event_at()})
-    return typed.where(~_is_usable()).withColumn("reason", _reason()).select("date", *REJECTED_EVENTS.column_names)
+    return (
+        typed.where(~_is_usable())
+        .withColumn("reason", _reason())
+        .select("date", *REJECTED_EVENTS.column_names)
+    )
 
 
 def _typed() -> list[Column]:
@@ -26,7 +37,9 @@ def _typed() -> list[Column]:
         _user_id().alias("user_id"),
         F.col("event.message_id").alias("message_id"),
         F.col("event.message_to").alias("message_to"),
-        _by_type("event.message_channel_to", "event.channel_id", "event.subscription_channel").alias("channel_id"),
+        _by_type(
+            "event.message_channel_to", "event.channel_id", "event.subscription_channel"
+        ).alias("channel_id"),
         _event_at().alias("event_at"),
         F.col("lat"),
         F.col("lon"),
@@ -37,13 +50,18 @@ def _typed() -> list[Column]:
 def _is_usable() -> Column:
     """Never null. Not asked by way of the reason: Spark pushes it below the typed columns, where each mention computes them again."""
     of_day = F.coalesce(F.to_date("event_at") == F.col("date"), F.lit(False))
-    return F.col("user_id").isNotNull() & of_day & ~_is_outside("lat", 90) & ~_is_outside("lon", 180)
+    return (
+        F.col("user_id").isNotNull() & of_day & ~_is_outside("lat", 90) & ~_is_outside("lon", 180)
+    )
 
 
 def _reason() -> Column:
     """Why an event cannot be used: the first that applies; null for a usable one."""
     return F.coalesce(
-        F.when(F.col("event_type").isNull() | ~F.col("event_type").isin(*EVENT_TYPES), "unknown event type"),
+        F.when(
+            F.col("event_type").isNull() | ~F.col("event_type").isin(*EVENT_TYPES),
+            "unknown event type",
+        ),
         F.when(F.col("user_id").isNull(), "no user: digits are needed"),
         F.when(F.col("event_at").isNull(), "no readable time"),
         F.when(F.to_date("event_at") != F.col("date"), "time outside of the partition's day"),

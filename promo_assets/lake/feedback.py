@@ -13,7 +13,10 @@ from promo_assets.lake.partitions import midnight_before
 TABLE = "subscribers_feedback"
 CONNECTIONS = 4  # at most: Postgres has others to serve
 # By the index on the trigger time, whatever the planner thinks of the table's size.
-SESSION = {"sessionInitStatement": "SET enable_seqscan = off", "ApplicationName": "promo lake, feedback"}
+SESSION = {
+    "sessionInitStatement": "SET enable_seqscan = off",
+    "ApplicationName": "promo lake, feedback",
+}
 
 
 @dataclass(frozen=True)
@@ -24,15 +27,24 @@ class FeedbackSource:
     properties: dict[str, str] = field(repr=False)
 
 
-def read_feedback(spark: SparkSession, source: FeedbackSource, days: Sequence[date], at_once: int) -> DataFrame:
+def read_feedback(
+    spark: SparkSession, source: FeedbackSource, days: Sequence[date], at_once: int
+) -> DataFrame:
     """Rows whose trigger time is on one of the days, or between them, with all columns; a partition and a connection per part of that time.
 
     Raises `LakeError` where Postgres is not to be had. Lazy: it is read when the frame is computed.
     """
-    bounds = _split(midnight_before(min(days)), midnight_before(max(days)) + 86_400, min(at_once, CONNECTIONS))
-    of_part = [f"trigger_datetime_created >= {first:d} AND trigger_datetime_created < {end:d}" for first, end in pairwise(bounds)]
+    bounds = _split(
+        midnight_before(min(days)), midnight_before(max(days)) + 86_400, min(at_once, CONNECTIONS)
+    )
+    of_part = [
+        f"trigger_datetime_created >= {first:d} AND trigger_datetime_created < {end:d}"
+        for first, end in pairwise(bounds)
+    ]
     with lake_errors(f"{TABLE} cannot be read from {source.url}"):
-        return spark.read.jdbc(source.url, TABLE, predicates=of_part, properties=source.properties | SESSION)
+        return spark.read.jdbc(
+            source.url, TABLE, predicates=of_part, properties=source.properties | SESSION
+        )
 
 
 def _split(first: int, end: int, parts: int) -> list[int]:

@@ -30,7 +30,9 @@ class Files:
     def __init__(self, spark: SparkSession, root: str):
         self.root = root.rstrip("/") if urlsplit(root).scheme else Path(root).absolute().as_uri()
         jvm: Any = spark._jvm
-        self._path: Any = jvm.org.apache.hadoop.fs.Path  # looked up once: each look costs round trips to the JVM
+        self._path: Any = (
+            jvm.org.apache.hadoop.fs.Path
+        )  # looked up once: each look costs round trips to the JVM
         self._parquet_file: Any = jvm.org.apache.parquet.hadoop.util.HadoopInputFile
         self._parquet_reader: Any = jvm.org.apache.parquet.hadoop.ParquetFileReader
         self._io: Any = jvm.org.apache.commons.io.IOUtils
@@ -45,8 +47,11 @@ class Files:
                 self._system.setVerifyChecksum(False)
             else:
                 # Unlike the system's own, its rename fails where the new name exists, instead of moving into it.
-                self._context = jvm.org.apache.hadoop.fs.FileContext.getFileContext(root_path.toUri(), self._conf)
-                self._no_options = spark.sparkContext._gateway.new_array(jvm.org.apache.hadoop.fs.Options.Rename, 0)  # pyright: ignore[reportOptionalMemberAccess]
+                self._context = jvm.org.apache.hadoop.fs.FileContext.getFileContext(
+                    root_path.toUri(), self._conf
+                )
+                gateway: Any = spark.sparkContext._gateway
+                self._no_options = gateway.new_array(jvm.org.apache.hadoop.fs.Options.Rename, 0)
             self._system.exists(root_path)
 
     def exists(self, name: str) -> bool:
@@ -58,7 +63,10 @@ class Files:
         path = self._path(folder)
         with lake_errors(folder):
             statuses = self._system.listStatus(path) if self._system.exists(path) else []
-            return [(status.getPath().getName(), status.getModificationTime() / 1000) for status in statuses]
+            return [
+                (status.getPath().getName(), status.getModificationTime() / 1000)
+                for status in statuses
+            ]
 
     def data_files(self, folder: str) -> list[tuple[str, int, int]]:
         """Name, bytes and modification time (unix ms) of each file at any depth, in order, as Spark sees them: without . or _ in front.
@@ -75,7 +83,13 @@ class Files:
                     if status.isDirectory():
                         folders.append(status.getPath())
                     else:
-                        found.append((status.getPath().toString(), status.getLen(), status.getModificationTime()))
+                        found.append(
+                            (
+                                status.getPath().toString(),
+                                status.getLen(),
+                                status.getModificationTime(),
+                            )
+                        )
         return sorted(found)
 
     def rows(self, name: str) -> int:
@@ -84,13 +98,22 @@ class Files:
 
     def columns(self, name: str) -> list[str]:
         """Columns of a parquet file, as its footer names them."""
-        return self._footer(name, lambda reader: [field.getName() for field in reader.getFileMetaData().getSchema().getFields()])
+        return self._footer(
+            name,
+            lambda reader: [
+                field.getName() for field in reader.getFileMetaData().getSchema().getFields()
+            ],
+        )
 
     def schema(self, name: str) -> StructType:
         """Of a parquet file that Spark wrote: it leaves its own schema in the footer."""
 
         def look(reader: Any) -> str:
-            return reader.getFileMetaData().getKeyValueMetaData().get("org.apache.spark.sql.parquet.row.metadata")
+            return (
+                reader.getFileMetaData()
+                .getKeyValueMetaData()
+                .get("org.apache.spark.sql.parquet.row.metadata")
+            )
 
         return StructType.fromJson(json.loads(self._footer(name, look)))
 
@@ -149,7 +172,9 @@ class Files:
     def _rename(self, name: str, new_name: str) -> None:
         """At once or not at all. Raises `FileExistsError` where the new name is a folder with something in it, `FileNotFoundError`
         where there is nothing to rename."""
-        if self._is_local:  # Hadoop's own looks first and then renames, and starts four processes to look
+        if (
+            self._is_local
+        ):  # Hadoop's own looks first and then renames, and starts four processes to look
             try:
                 os.rename(_local(name), _local(new_name))
             except OSError as error:
@@ -172,7 +197,9 @@ class Files:
 
     def _footer(self, name: str, look: Callable[[Any], Any]) -> Any:
         with lake_errors(name):
-            reader = self._parquet_reader.open(self._parquet_file.fromPath(self._path(name), self._conf))
+            reader = self._parquet_reader.open(
+                self._parquet_file.fromPath(self._path(name), self._conf)
+            )
             try:
                 return look(reader)
             finally:
@@ -199,7 +226,9 @@ def _reason(error: Py4JJavaError | PySparkException) -> str:
     while innermost.getCause() is not None:
         innermost = innermost.getCause()
     message = thrown.getMessage() or thrown.toString()
-    if thrown.equals(innermost) or message.startswith("[FAILED_READ_FILE.PARQUET_COLUMN_DATA_TYPE_MISMATCH]"):
+    if thrown.equals(innermost) or message.startswith(
+        "[FAILED_READ_FILE.PARQUET_COLUMN_DATA_TYPE_MISMATCH]"
+    ):
         return _plain(message)
     return f"{_plain(message)}: {_plain(innermost.getMessage() or innermost.toString())}"
 

@@ -7,13 +7,17 @@ from promo_assets.lake import tables
 from promo_assets.lake.storage import Lake
 from promo_assets.lake.tables import Table
 
-RawFiles = list[tuple[str, int, int]]  # names, sizes and times of a day's files: written anew, they differ
+RawFiles = list[
+    tuple[str, int, int]
+]  # names, sizes and times of a day's files: written anew, they differ
 MADE = (tables.STG_EVENTS, tables.EVENTS, tables.REJECTED_EVENTS, *tables.HISTORY)
 
 
 def has_load_marker(lake: Lake, day: date, raw: RawFiles) -> bool:
     """Everything made of the day is there, and RAW is as it was then."""
-    return lake.read_file(_note(day)) == _content(raw) and all(lake.has(table, day) for table in MADE)
+    return lake.read_file(_note(day)) == _content(raw) and all(
+        lake.has(table, day) for table in MADE
+    )
 
 
 def write_load_marker(lake: Lake, day: date, raw: RawFiles) -> None:

@@ -18,13 +18,24 @@ def geo(events: DataFrame, first_messages: DataFrame, as_of: date, depth: int) -
     """
     happened = events.where(F.col("city_id").isNotNull()).select("city_id", "date", "event_type")
     days = happened.unionByName(_registrations(first_messages, window_start(as_of, depth)))
-    counts = days.groupBy("city_id", "date", "event_type").agg(F.count("*").alias("number")).coalesce(1)
-    kinds = (*EVENT_TYPES, REGISTRATION)
-    week, month = F.date_trunc("week", "date").alias("week"), F.date_trunc("month", "date").alias("month")
-    zones = counts.groupBy(F.col("city_id").alias("zone_id"), week, month).agg(
-        *(F.sum(F.when(F.col("event_type") == kind, F.col("number")).otherwise(0)).alias(kind) for kind in kinds)
+    counts = (
+        days.groupBy("city_id", "date", "event_type").agg(F.count("*").alias("number")).coalesce(1)
     )
-    in_week, in_month = Window.partitionBy("zone_id", "week"), Window.partitionBy("zone_id", "month")
+    kinds = (*EVENT_TYPES, REGISTRATION)
+    week, month = (
+        F.date_trunc("week", "date").alias("week"),
+        F.date_trunc("month", "date").alias("month"),
+    )
+    zones = counts.groupBy(F.col("city_id").alias("zone_id"), week, month).agg(
+        *(
+            F.sum(F.when(F.col("event_type") == kind, F.col("number")).otherwise(0)).alias(kind)
+            for kind in kinds
+        )
+    )
+    in_week, in_month = (
+        Window.partitionBy("zone_id", "week"),
+        Window.partitionBy("zone_id", "month"),
+    )
     return zones.select(
         "zone_id",
         "week",
@@ -36,6 +47,8 @@ def geo(events: DataFrame, first_messages: DataFrame, as_of: date, depth: int) -
 
 def _registrations(first_messages: DataFrame, start: date) -> DataFrame:
     """Users whose first message ever is in the window: one row each, where that message has a city."""
-    first = first_messages.groupBy("user_id").agg(F.min("date").alias("date"), F.min_by("city_id", "date").alias("city_id"))
+    first = first_messages.groupBy("user_id").agg(
+        F.min("date").alias("date"), F.min_by("city_id", "date").alias("city_id")
+    )
     registered = first.where((F.col("date") >= date_literal(start)) & F.col("city_id").isNotNull())
     return registered.select("city_id", "date", F.lit(REGISTRATION).alias("event_type"))

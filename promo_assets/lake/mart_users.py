@@ -20,10 +20,15 @@ def users(visits: DataFrame, cities: list[City], as_of: date, depth: int) -> Dat
         _joined(visits, window_start(as_of, depth))
         .groupBy("user_id")
         .agg(
-            F.max(F.struct("date", "visit_number", "city_id", "last_message_at", "since")).alias("last"),
-            F.max(F.when(F.col("first_message_at") - F.col("since_before") > stay, F.struct("date", "visit_number", "city_before"))).alias(
-                "home"
+            F.max(F.struct("date", "visit_number", "city_id", "last_message_at", "since")).alias(
+                "last"
             ),
+            F.max(
+                F.when(
+                    F.col("first_message_at") - F.col("since_before") > stay,
+                    F.struct("date", "visit_number", "city_before"),
+                )
+            ).alias("home"),
             F.sort_array(F.collect_list(F.when(F.col("began"), place))).alias("travels"),
         )
         .where(F.col("last.date") >= date_literal(window_start(as_of, depth)))
@@ -35,8 +40,12 @@ def users(visits: DataFrame, cities: list[City], as_of: date, depth: int) -> Dat
         city_value(F.col("last.city_id"), cities, "city").alias("act_city"),
         city_value(home_id, cities, "city").alias("home_city"),
         F.size("travels").alias("travel_count"),
-        F.transform("travels", lambda visit: city_value(visit["city_id"], cities, "city")).alias("travel_array"),
-        F.from_utc_timestamp(F.col("last.last_message_at"), city_value(F.col("last.city_id"), cities, "timezone")).alias("local_time"),
+        F.transform("travels", lambda visit: city_value(visit["city_id"], cities, "city")).alias(
+            "travel_array"
+        ),
+        F.from_utc_timestamp(
+            F.col("last.last_message_at"), city_value(F.col("last.city_id"), cities, "timezone")
+        ).alias("local_time"),
     ).select(*USERS.column_names)
 
 

@@ -48,25 +48,41 @@ def report(
     """The result of a step; where days failed, raises after the others are recorded."""
     if failed:
         for day, written in done.items():
-            context.log_event(dg.AssetMaterialization(key_of(table), partition=str(day), metadata=stats_metadata(written)))
-        raise dg.Failure(f"{len(failed)} of {len(done) + len(failed)} days failed. " + " · ".join(failed[day] for day in sorted(failed)))
+            context.log_event(
+                dg.AssetMaterialization(
+                    key_of(table), partition=str(day), metadata=stats_metadata(written)
+                )
+            )
+        raise dg.Failure(
+            f"{len(failed)} of {len(done) + len(failed)} days failed. "
+            + " · ".join(failed[day] for day in sorted(failed))
+        )
     cities = load_cities(lake) if checks.CITIES in checks.check_names(table) else []
     for day, written in done.items():
         shown = stats_metadata(written) | previews.preview_day(lake, table, day, cities)
         context.add_asset_metadata(shown, asset_key=key_of(table), partition_key=str(day))
     results = [*checks.check_days(lake, table, done, cities), *more_checks]
-    return dg.MaterializeResult(key_of(table), metadata={"dagster/column_lineage": _lineage(table), **metadata}, check_results=results)
+    return dg.MaterializeResult(
+        key_of(table),
+        metadata={"dagster/column_lineage": _lineage(table), **metadata},
+        check_results=results,
+    )
 
 
 def report_cities(cities: list[City]) -> dg.MaterializeResult:
     rows = [(city.city_id, city.city, city.lat, city.lon, city.timezone) for city in cities]
     return dg.MaterializeResult(
         key_of(tables.GEO),
-        metadata={"dagster/row_count": len(cities), "cities": previews.table(tables.GEO.column_names, rows)},
+        metadata={
+            "dagster/row_count": len(cities),
+            "cities": previews.table(tables.GEO.column_names, rows),
+        },
     )
 
 
-def observe_raw(context: dg.OpExecutionContext, lake: Lake, daily: dg.DailyPartitionsDefinition) -> dg.DataVersionsByPartition:
+def observe_raw(
+    context: dg.OpExecutionContext, lake: Lake, daily: dg.DailyPartitionsDefinition
+) -> dg.DataVersionsByPartition:
     """A day's version is made from the names, sizes and times of its files, so that a day written anew shows as such."""
     versions = {}
     for day in lake.days(tables.RAW_EVENTS):
@@ -79,7 +95,9 @@ def observe_raw(context: dg.OpExecutionContext, lake: Lake, daily: dg.DailyParti
             found["extra_columns"] = ", ".join(lake.extra_columns(tables.RAW_EVENTS, day))
         except LakeError as error:
             found = {"unreadable": str(error)}
-        context.log_event(dg.AssetObservation(key_of(tables.RAW_EVENTS), partition=str(day), metadata=found))
+        context.log_event(
+            dg.AssetObservation(key_of(tables.RAW_EVENTS), partition=str(day), metadata=found)
+        )
     context.log.info(f"RAW has {len(versions)} days")
     return dg.DataVersionsByPartition(versions)
 
@@ -117,5 +135,9 @@ def _lineage(table: Table) -> dg.TableColumnLineage:
         return dg.TableColumnDep(dg.AssetKey(asset.split("/")), column)
 
     return dg.TableColumnLineage(
-        {column.name: [source(name) for name in column.made_from.split()] for column in table.columns if column.made_from}
+        {
+            column.name: [source(name) for name in column.made_from.split()]
+            for column in table.columns
+            if column.made_from
+        }
     )

@@ -46,7 +46,9 @@ def check_raw(lake: Lake, day: date) -> PartitionStats:
         raise LakeError(f"RAW has no {day}: {lake.day_path(tables.RAW_EVENTS, day)} is missing")
     found = lake.measure(tables.RAW_EVENTS, day)
     if not found.files and not lake.is_marked_complete(tables.RAW_EVENTS, day):
-        raise LakeError(f"RAW has no file of {day} yet: {lake.day_path(tables.RAW_EVENTS, day)} is empty")
+        raise LakeError(
+            f"RAW has no file of {day} yet: {lake.day_path(tables.RAW_EVENTS, day)} is empty"
+        )
     return found
 
 
@@ -77,7 +79,11 @@ def _stage(lake: Lake, days: Sequence[date]) -> Done:
     if not days:
         return {}
     raw_events = lake.read(tables.RAW_EVENTS, days)
-    return lake.replace_days(_few_files(lake, split_by_type(raw_events), tables.RAW_EVENTS, days), tables.STG_EVENTS, days)
+    return lake.replace_days(
+        _few_files(lake, split_by_type(raw_events), tables.RAW_EVENTS, days),
+        tables.STG_EVENTS,
+        days,
+    )
 
 
 def clean(lake: Lake, cities: list[City], days: Sequence[date]) -> Done:
@@ -86,7 +92,11 @@ def clean(lake: Lake, cities: list[City], days: Sequence[date]) -> Done:
 
 
 def reject(lake: Lake, days: Sequence[date]) -> Done:
-    return lake.replace_days(_file_a_day(rejected_events(lake.read(tables.STG_EVENTS, days)), days), tables.REJECTED_EVENTS, days)
+    return lake.replace_days(
+        _file_a_day(rejected_events(lake.read(tables.STG_EVENTS, days)), days),
+        tables.REJECTED_EVENTS,
+        days,
+    )
 
 
 HISTORY_BUILDERS: dict[str, Callable[[DataFrame], DataFrame]] = {
@@ -99,7 +109,9 @@ HISTORY_BUILDERS: dict[str, Callable[[DataFrame], DataFrame]] = {
 
 def build_history(lake: Lake, table: Table, days: Sequence[date]) -> Done:
     """One of the tables of `history`."""
-    return lake.replace_days(_file_a_day(HISTORY_BUILDERS[table.name](lake.read(tables.EVENTS, days)), days), table, days)
+    return lake.replace_days(
+        _file_a_day(HISTORY_BUILDERS[table.name](lake.read(tables.EVENTS, days)), days), table, days
+    )
 
 
 def build_users(lake: Lake, cities: list[City], as_of: date, depth: int) -> PartitionStats:
@@ -108,11 +120,18 @@ def build_users(lake: Lake, cities: list[City], as_of: date, depth: int) -> Part
 
 
 def build_geo(lake: Lake, as_of: date, depth: int) -> PartitionStats:
-    mart = geo(_window(lake, tables.EVENTS, as_of, depth), lake.read_up_to(tables.FIRST_MESSAGES, as_of), as_of, depth)
+    mart = geo(
+        _window(lake, tables.EVENTS, as_of, depth),
+        lake.read_up_to(tables.FIRST_MESSAGES, as_of),
+        as_of,
+        depth,
+    )
     return lake.replace_day(mart, tables.GEO_MART, as_of)
 
 
-def build_friends(lake: Lake, cities: list[City], as_of: date, depth: int, processed_at: datetime) -> PartitionStats:
+def build_friends(
+    lake: Lake, cities: list[City], as_of: date, depth: int, processed_at: datetime
+) -> PartitionStats:
     mart = friend_recomendation(
         _window(lake, tables.LAST_POSITIONS, as_of, depth),
         _window(lake, tables.EVENTS, as_of, depth),

@@ -45,7 +45,13 @@ class PartitionStats:
 class Lake:
     """The lake below a root (a Hadoop URI or a local folder), with the tables of one owner."""
 
-    def __init__(self, spark: SparkSession, root: str, owner: str, warn: Callable[[str], object] = LOG.warning):
+    def __init__(
+        self,
+        spark: SparkSession,
+        root: str,
+        owner: str,
+        warn: Callable[[str], object] = LOG.warning,
+    ):
         self._warn = warn
         self._owner = owner
         self._spark = spark.newSession()  # of its own, for its settings
@@ -83,7 +89,9 @@ class Lake:
 
     def days(self, table: Table) -> list[date]:
         """The days that are there, in order."""
-        return sorted(day for name, _ in self._files.entries(self.path(table)) if (day := _day_of(name)))
+        return sorted(
+            day for name, _ in self._files.entries(self.path(table)) if (day := _day_of(name))
+        )
 
     def has(self, table: Table, day: date) -> bool:
         return self._files.exists(self.day_path(table, day))
@@ -109,9 +117,14 @@ class Lake:
         """Columns that are otherwise than the table says in the first file of these days; one job wrote them all alike."""
         for name in (name for day in days for name, _, _ in self.files(table, day)):
             expected, found = (
-                {field.name: field.dataType for field in schema.fields} for schema in (table.schema, self._files.schema(name))
+                {field.name: field.dataType for field in schema.fields}
+                for schema in (table.schema, self._files.schema(name))
             )
-            return sorted(name for name in (expected.keys() | found.keys()) - set(table.split) if expected.get(name) != found.get(name))
+            return sorted(
+                name
+                for name in (expected.keys() | found.keys()) - set(table.split)
+                if expected.get(name) != found.get(name)
+            )
         return []
 
     # -- reading
@@ -119,7 +132,9 @@ class Lake:
     def read(self, table: Table, days: Sequence[date]) -> DataFrame:
         """The table's columns and `date`. Raises `LakeError` where one of the days is missing."""
         if missing := sorted(set(days).difference(self.days(table))):
-            raise LakeError(f"{table.layer}/{table.name} has no {_listed(missing)}: materialize it first")
+            raise LakeError(
+                f"{table.layer}/{table.name} has no {_listed(missing)}: materialize it first"
+            )
         return self._read(table, days)
 
     def read_between(self, table: Table, first: date, last: date) -> DataFrame:
@@ -147,23 +162,34 @@ class Lake:
 
     # -- writing
 
-    def replace_days(self, frame: DataFrame, table: Table, days: Sequence[date]) -> dict[date, PartitionStats]:
+    def replace_days(
+        self, frame: DataFrame, table: Table, days: Sequence[date]
+    ) -> dict[date, PartitionStats]:
         """Writes the frame (the table's columns and `date`) and puts each of the days in the place of what was there.
 
         A day without rows is replaced as well. Raises `LakeError` where the frame cannot be computed; then nothing is replaced.
         """
         if self._is_stopped:
             raise LakeError(f"{table.layer}/{table.name} is not written: the run was terminated")
-        with lake_errors(f"{table.layer}/{table.name} could not be written"), self._scratch_folder(table) as scratch:
+        with (
+            lake_errors(f"{table.layer}/{table.name} could not be written"),
+            self._scratch_folder(table) as scratch,
+        ):
             try:
-                frame.write.options(**NO_MARK).partitionBy("date", *table.split).parquet(f"{scratch}/new")
+                frame.write.options(**NO_MARK).partitionBy("date", *table.split).parquet(
+                    f"{scratch}/new"
+                )
             except BaseException:
                 self._await_tasks()  # of a job that failed or was cancelled: what they still write must not reappear
                 raise
             self._add_empty_days(table, f"{scratch}/new", days)
             written = {day: self._measure(f"{scratch}/new/{day_folder(day)}") for day in days}
             for day in days:
-                self._files.replace(self.day_path(table, day), f"{scratch}/new/{day_folder(day)}", f"{scratch}/old-{day}")
+                self._files.replace(
+                    self.day_path(table, day),
+                    f"{scratch}/new/{day_folder(day)}",
+                    f"{scratch}/old-{day}",
+                )
             return written
 
     def replace_day(self, frame: DataFrame, table: Table, day: date) -> PartitionStats:
@@ -188,23 +214,37 @@ class Lake:
             return total
 
         with contextlib.suppress(RetryError):
-            Retrying(retry=retry_if_result(bool), wait=wait_fixed(0.1), stop=stop_after_delay(TASKS_TIMEOUT_S))(running)
+            Retrying(
+                retry=retry_if_result(bool),
+                wait=wait_fixed(0.1),
+                stop=stop_after_delay(TASKS_TIMEOUT_S),
+            )(running)
 
     def _scratch_folder(self, table: Table) -> AbstractContextManager[str]:
-        return self._files.scratch_folder(f"{self._files.root}/user/{self._owner}/scratch", f"{table.layer}_{table.name}")
+        return self._files.scratch_folder(
+            f"{self._files.root}/user/{self._owner}/scratch", f"{table.layer}_{table.name}"
+        )
 
     def _measure(self, folder: str) -> PartitionStats:
         files = self._files.data_files(folder)
-        return PartitionStats(sum(self._files.rows(name) for name, _, _ in files), sum(size for _, size, _ in files), len(files))
+        return PartitionStats(
+            sum(self._files.rows(name) for name, _, _ in files),
+            sum(size for _, size, _ in files),
+            len(files),
+        )
 
     def _add_empty_days(self, table: Table, folder: str, days: Sequence[date]) -> None:
         """A day without rows has no folder yet. It gets one, with a file without rows where days are not split further."""
         there = {name for name, _ in self._files.entries(folder)}
-        for empty in (f"{folder}/{day_folder(day)}" for day in days if day_folder(day) not in there):
+        for empty in (
+            f"{folder}/{day_folder(day)}" for day in days if day_folder(day) not in there
+        ):
             if table.split:
                 self._files.make_folder(empty)
             else:
-                self._spark.createDataFrame([], table.schema).coalesce(1).write.options(**NO_MARK).parquet(empty)
+                self._spark.createDataFrame([], table.schema).coalesce(1).write.options(
+                    **NO_MARK
+                ).parquet(empty)
 
 
 def _day_of(name: str) -> date | None:
@@ -212,7 +252,9 @@ def _day_of(name: str) -> date | None:
         day = date.fromisoformat(name.removeprefix("date="))
     except ValueError:
         return None
-    return day if name == day_folder(day) else None  # other ways to write a day are no name of a partition
+    return (
+        day if name == day_folder(day) else None
+    )  # other ways to write a day are no name of a partition
 
 
 def _listed(days: Sequence[date]) -> str:

@@ -17,7 +17,13 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-LONG, INT, DOUBLE, STRING, TIMESTAMP = LongType(), IntegerType(), DoubleType(), StringType(), TimestampType()
+LONG, INT, DOUBLE, STRING, TIMESTAMP = (
+    LongType(),
+    IntegerType(),
+    DoubleType(),
+    StringType(),
+    TimestampType(),
+)
 
 MESSAGE, REACTION, SUBSCRIPTION = "message", "reaction", "subscription"
 EVENT_TYPES = (MESSAGE, REACTION, SUBSCRIPTION)
@@ -81,13 +87,23 @@ _EVENT_FIELDS: tuple[tuple[str, DataType], ...] = (
     ("user", STRING),
 )
 _RAW_COLUMNS = (
-    Column("event", StructType([StructField(name, type_) for name, type_ in _EVENT_FIELDS]), "what happened, as the messenger wrote it"),
+    Column(
+        "event",
+        StructType([StructField(name, type_) for name, type_ in _EVENT_FIELDS]),
+        "what happened, as the messenger wrote it",
+    ),
     Column("event_type", STRING, "message, reaction or subscription; others may come"),
     Column("lat", DOUBLE, "latitude, degrees"),
     Column("lon", DOUBLE, "longitude, degrees"),
 )
 
-RAW_EVENTS = Table("raw", "events", "an event of the messenger, as another team writes it", "/user/master/data/geo/events", _RAW_COLUMNS)
+RAW_EVENTS = Table(
+    "raw",
+    "events",
+    "an event of the messenger, as another team writes it",
+    "/user/master/data/geo/events",
+    _RAW_COLUMNS,
+)
 
 
 def _as_in(table: str) -> tuple[Column, ...]:
@@ -95,7 +111,12 @@ def _as_in(table: str) -> tuple[Column, ...]:
 
 
 STG_EVENTS = Table(
-    "stg", "events", "an event as it is in RAW, split by its type", "/user/{owner}/data/events", _as_in("raw/events"), split=("event_type",)
+    "stg",
+    "events",
+    "an event as it is in RAW, split by its type",
+    "/user/{owner}/data/events",
+    _as_in("raw/events"),
+    split=("event_type",),
 )
 GEO = Table(
     "dds",
@@ -117,9 +138,22 @@ EVENTS = Table(
     "a usable event, typed, with the nearest city",
     "/user/{owner}/data/dds/events",
     (
-        Column("user_id", LONG, "who wrote, reacted or subscribed", nullable=False, made_from="stg/events.event stg/events.event_type"),
-        Column("message_id", LONG, "the message written or reacted to", made_from="stg/events.event"),
-        Column("message_to", LONG, "the user whom a direct message went to", made_from="stg/events.event"),
+        Column(
+            "user_id",
+            LONG,
+            "who wrote, reacted or subscribed",
+            nullable=False,
+            made_from="stg/events.event stg/events.event_type",
+        ),
+        Column(
+            "message_id", LONG, "the message written or reacted to", made_from="stg/events.event"
+        ),
+        Column(
+            "message_to",
+            LONG,
+            "the user whom a direct message went to",
+            made_from="stg/events.event",
+        ),
         Column(
             "channel_id",
             LONG,
@@ -135,7 +169,13 @@ EVENTS = Table(
             "the nearest city; null without a position",
             made_from="stg/events.lat stg/events.lon dds/geo.city_id dds/geo.lat dds/geo.lon",
         ),
-        Column("event_type", STRING, "message, reaction or subscription", nullable=False, made_from="stg/events.event_type"),
+        Column(
+            "event_type",
+            STRING,
+            "message, reaction or subscription",
+            nullable=False,
+            made_from="stg/events.event_type",
+        ),
     ),
     split=("event_type",),
 )
@@ -164,10 +204,20 @@ VISITS = Table(
     "/user/{owner}/data/dds/visits",
     (
         Column("user_id", LONG, "the user", nullable=False, made_from="dds/events.user_id"),
-        Column("visit_number", INT, "1, 2, ... in the order of the user's day", nullable=False, made_from="dds/events.event_at"),
+        Column(
+            "visit_number",
+            INT,
+            "1, 2, ... in the order of the user's day",
+            nullable=False,
+            made_from="dds/events.event_at",
+        ),
         Column("city_id", LONG, "the city", nullable=False, made_from="dds/events.city_id"),
-        Column("first_message_at", TIMESTAMP, "UTC", nullable=False, made_from="dds/events.event_at"),
-        Column("last_message_at", TIMESTAMP, "UTC", nullable=False, made_from="dds/events.event_at"),
+        Column(
+            "first_message_at", TIMESTAMP, "UTC", nullable=False, made_from="dds/events.event_at"
+        ),
+        Column(
+            "last_message_at", TIMESTAMP, "UTC", nullable=False, made_from="dds/events.event_at"
+        ),
     ),
     key=("user_id", "visit_number"),
 )
@@ -178,7 +228,12 @@ FIRST_MESSAGES = Table(
     "/user/{owner}/data/dds/first_messages",
     (
         Column("user_id", LONG, "the user", nullable=False, made_from="dds/events.user_id"),
-        Column("city_id", LONG, "the city of that message; null without a position", made_from="dds/events.city_id"),
+        Column(
+            "city_id",
+            LONG,
+            "the city of that message; null without a position",
+            made_from="dds/events.city_id",
+        ),
     ),
     key=("user_id",),
 )
@@ -188,8 +243,20 @@ CORRESPONDENTS = Table(
     "two users one of whom wrote to the other that day",
     "/user/{owner}/data/dds/correspondents",
     (
-        Column("user_left", LONG, "the smaller id", nullable=False, made_from="dds/events.user_id dds/events.message_to"),
-        Column("user_right", LONG, "the greater id", nullable=False, made_from="dds/events.user_id dds/events.message_to"),
+        Column(
+            "user_left",
+            LONG,
+            "the smaller id",
+            nullable=False,
+            made_from="dds/events.user_id dds/events.message_to",
+        ),
+        Column(
+            "user_right",
+            LONG,
+            "the greater id",
+            nullable=False,
+            made_from="dds/events.user_id dds/events.message_to",
+        ),
     ),
     key=("user_left", "user_right"),
 )
@@ -214,14 +281,26 @@ USERS = Table(
     "/user/{owner}/marts/users",
     (
         Column("user_id", LONG, "key", nullable=False, made_from="dds/visits.user_id"),
-        Column("act_city", STRING, "city of the last message", nullable=False, made_from="dds/visits.city_id dds/geo.city"),
+        Column(
+            "act_city",
+            STRING,
+            "city of the last message",
+            nullable=False,
+            made_from="dds/visits.city_id dds/geo.city",
+        ),
         Column(
             "home_city",
             STRING,
             "city of the last visit of more than 27 days in all of history; null without one",
             made_from="dds/visits.city_id dds/visits.first_message_at dds/geo.city",
         ),
-        Column("travel_count", INT, "number of visits in the window", nullable=False, made_from="dds/visits.city_id"),
+        Column(
+            "travel_count",
+            INT,
+            "number of visits in the window",
+            nullable=False,
+            made_from="dds/visits.city_id",
+        ),
         Column(
             "travel_array",
             ArrayType(STRING),
@@ -240,7 +319,12 @@ USERS = Table(
     key=("user_id",),
 )
 _REGISTRATION = "user"
-_COUNTED = {MESSAGE: "messages", REACTION: "reactions", SUBSCRIPTION: "subscriptions", _REGISTRATION: "registrations"}
+_COUNTED = {
+    MESSAGE: "messages",
+    REACTION: "reactions",
+    SUBSCRIPTION: "subscriptions",
+    _REGISTRATION: "registrations",
+}
 
 
 def _counts(period: str) -> tuple[Column, ...]:
@@ -250,7 +334,9 @@ def _counts(period: str) -> tuple[Column, ...]:
             LONG,
             f"{what} in the zone and {period}, within the window; 0 where none",
             nullable=False,
-            made_from="dds/first_messages.city_id" if kind == _REGISTRATION else "dds/events.city_id dds/events.event_type",
+            made_from="dds/first_messages.city_id"
+            if kind == _REGISTRATION
+            else "dds/events.city_id dds/events.event_type",
         )
         for kind, what in _COUNTED.items()
     )
@@ -262,9 +348,19 @@ GEO_MART = Table(
     "a zone in a week and a month with at least one event",
     "/user/{owner}/marts/geo",
     (
-        Column("zone_id", LONG, "city_id of the zone", nullable=False, made_from="dds/events.city_id"),
-        Column("week", TIMESTAMP, "Monday of the week", nullable=False, made_from="dds/events.event_at"),
-        Column("month", TIMESTAMP, "first day of the month", nullable=False, made_from="dds/events.event_at"),
+        Column(
+            "zone_id", LONG, "city_id of the zone", nullable=False, made_from="dds/events.city_id"
+        ),
+        Column(
+            "week", TIMESTAMP, "Monday of the week", nullable=False, made_from="dds/events.event_at"
+        ),
+        Column(
+            "month",
+            TIMESTAMP,
+            "first day of the month",
+            nullable=False,
+            made_from="dds/events.event_at",
+        ),
         *_counts("week"),
         *_counts("month"),
     ),
@@ -294,8 +390,16 @@ FRIENDS = Table(
             nullable=False,
             made_from=_PAIR_FROM,
         ),
-        Column("zone_id", LONG, "city_id of user_left's last position", nullable=False, made_from="dds/last_positions.city_id"),
-        Column("processed_dttm", TIMESTAMP, "when computed, UTC; the same for all rows", nullable=False),
+        Column(
+            "zone_id",
+            LONG,
+            "city_id of user_left's last position",
+            nullable=False,
+            made_from="dds/last_positions.city_id",
+        ),
+        Column(
+            "processed_dttm", TIMESTAMP, "when computed, UTC; the same for all rows", nullable=False
+        ),
         Column(
             "local_time",
             TIMESTAMP,
@@ -315,19 +419,38 @@ _FEEDBACK_COLUMNS = (
     Column("adv_campaign_content", STRING, "what the client is told", nullable=False),
     Column("adv_campaign_owner", STRING, "who answers for the campaign", nullable=False),
     Column("adv_campaign_owner_contact", STRING, "how to reach the owner", nullable=False),
-    Column("adv_campaign_datetime_start", LONG, "active from here on, unix seconds UTC", nullable=False),
-    Column("adv_campaign_datetime_end", LONG, "no longer active from here on, unix seconds UTC", nullable=False),
-    Column("datetime_created", LONG, "when the campaign was made, unix seconds UTC", nullable=False),
+    Column(
+        "adv_campaign_datetime_start", LONG, "active from here on, unix seconds UTC", nullable=False
+    ),
+    Column(
+        "adv_campaign_datetime_end",
+        LONG,
+        "no longer active from here on, unix seconds UTC",
+        nullable=False,
+    ),
+    Column(
+        "datetime_created", LONG, "when the campaign was made, unix seconds UTC", nullable=False
+    ),
     Column("client_id", STRING, "whom it is for", nullable=False),
-    Column("trigger_datetime_created", INT, "when its micro-batch was triggered, unix seconds UTC", nullable=False),
-    Column("feedback", STRING, "what the client has answered so far, as it is; null without an answer"),
+    Column(
+        "trigger_datetime_created",
+        INT,
+        "when its micro-batch was triggered, unix seconds UTC",
+        nullable=False,
+    ),
+    Column(
+        "feedback", STRING, "what the client has answered so far, as it is; null without an answer"
+    ),
 )
 SUBSCRIBERS_FEEDBACK = Table(
     "stg",
     "subscribers_feedback",
     "one campaign for one client, as it was in Postgres when the day was last taken; its day is that of trigger_datetime_created, UTC",
     "/user/{owner}/data/subscribers_feedback",
-    tuple(replace(column, made_from=f"subscribers_feedback.{column.name}") for column in _FEEDBACK_COLUMNS),
+    tuple(
+        replace(column, made_from=f"subscribers_feedback.{column.name}")
+        for column in _FEEDBACK_COLUMNS
+    ),
     key=("restaurant_id", "adv_campaign_id", "datetime_created", "client_id"),
 )
 OTHER = "other"
@@ -338,11 +461,34 @@ _STG = "stg/subscribers_feedback."
 
 def _results(delay: Column) -> tuple[Column, ...]:
     """What is told of a campaign, and likewise of a restaurant."""
-    triggered, client, feedback = f"{_STG}trigger_datetime_created", f"{_STG}client_id", f"{_STG}feedback"
+    triggered, client, feedback = (
+        f"{_STG}trigger_datetime_created",
+        f"{_STG}client_id",
+        f"{_STG}feedback",
+    )
     return (
-        Column("first_notification_at", TIMESTAMP, "the first of the day, UTC", nullable=False, made_from=triggered),
-        Column("last_notification_at", TIMESTAMP, "the last of the day, UTC", nullable=False, made_from=triggered),
-        Column("clients_notified", LONG, "each counts once", nullable=False, made_from=client, is_count=True),
+        Column(
+            "first_notification_at",
+            TIMESTAMP,
+            "the first of the day, UTC",
+            nullable=False,
+            made_from=triggered,
+        ),
+        Column(
+            "last_notification_at",
+            TIMESTAMP,
+            "the last of the day, UTC",
+            nullable=False,
+            made_from=triggered,
+        ),
+        Column(
+            "clients_notified",
+            LONG,
+            "each counts once",
+            nullable=False,
+            made_from=client,
+            is_count=True,
+        ),
         Column(
             "clients_answered",
             LONG,
@@ -359,7 +505,13 @@ def _results(delay: Column) -> tuple[Column, ...]:
             nullable=False,
             made_from=f"{client} {feedback}",
         ),
-        Column("feedback_rate", DOUBLE, "clients_answered of clients_notified, 0 to 1", nullable=False, made_from=f"{client} {feedback}"),
+        Column(
+            "feedback_rate",
+            DOUBLE,
+            "clients_answered of clients_notified, 0 to 1",
+            nullable=False,
+            made_from=f"{client} {feedback}",
+        ),
         delay,
     )
 
@@ -393,7 +545,14 @@ RESTAURANT_RESULTS = Table(
     "/user/{owner}/marts/restaurant_results",
     (
         Column("restaurant_id", STRING, "key", nullable=False, made_from=f"{_STG}restaurant_id"),
-        Column("campaigns", LONG, "how many", nullable=False, made_from=f"{_STG}adv_campaign_id {_STG}datetime_created", is_count=True),
+        Column(
+            "campaigns",
+            LONG,
+            "how many",
+            nullable=False,
+            made_from=f"{_STG}adv_campaign_id {_STG}datetime_created",
+            is_count=True,
+        ),
         *_results(
             Column(
                 "seconds_to_first_notification",

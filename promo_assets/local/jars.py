@@ -72,7 +72,14 @@ def kafka_classpath() -> str:
 
 
 def hdfs_classpath() -> str:
-    logging = ("slf4j-api", "log4j-api", "log4j-core", "log4j-1.2-api", "log4j-slf4j2-impl", "jcl-over-slf4j")
+    logging = (
+        "slf4j-api",
+        "log4j-api",
+        "log4j-core",
+        "log4j-1.2-api",
+        "log4j-slf4j2-impl",
+        "jcl-over-slf4j",
+    )
     return _classpath("hdfs", "hadoop-client-api", "hadoop-client-runtime", *logging)
 
 
@@ -102,7 +109,9 @@ def fetch_jars(progress: Callable[[str], None], folders: Sequence[str] = NEEDED)
 
 def _locked(folder: str) -> dict[str, str]:
     """File name to sha256."""
-    lines = (line.split() for line in LOCK.read_text().splitlines() if line and not line.startswith("#"))
+    lines = (
+        line.split() for line in LOCK.read_text().splitlines() if line and not line.startswith("#")
+    )
     return {path.split("/")[1]: digest for digest, path in lines if path.startswith(folder + "/")}
 
 
@@ -113,7 +122,9 @@ def _complete(folder: str) -> bool:
 
 def _present(folder: str) -> list[Path]:
     if not _complete(folder):
-        raise SetupError(f"the jars of {folder} are missing: run `make {'setup' if folder in NEEDED else 'test'}`")
+        raise SetupError(
+            f"the jars of {folder} are missing: run `make {'setup' if folder in NEEDED else 'test'}`"
+        )
     return [JARS / folder / name for name in sorted(_locked(folder))]
 
 
@@ -139,8 +150,23 @@ def _retrieve(target: Path, folders: Sequence[str], progress: Callable[[str], No
         *trust_options(target),
         f"-Divy.default.ivy.user.dir={target / 'user'}",
     ]
-    command += ["-jar", str(ivy), "-cache", str(target / "cache"), "-ivy", str(target / "ivy.xml"), "-confs", *folders]
-    command += ["-types", "jar", "bundle", "-retrieve", f"{target}/[conf]/[artifact]-[revision].[ext]"]
+    command += [
+        "-jar",
+        str(ivy),
+        "-cache",
+        str(target / "cache"),
+        "-ivy",
+        str(target / "ivy.xml"),
+        "-confs",
+        *folders,
+    ]
+    command += [
+        "-types",
+        "jar",
+        "bundle",
+        "-retrieve",
+        f"{target}/[conf]/[artifact]-[revision].[ext]",
+    ]
 
     # What was downloaded stays in Ivy's cache between the tries.
     @tenacity.retry(
@@ -151,14 +177,23 @@ def _retrieve(target: Path, folders: Sequence[str], progress: Callable[[str], No
         reraise=True,
     )
     def run() -> None:
-        done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        done = subprocess.run(
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         if done.returncode != 0:
             problems = [
                 line.strip()
                 for line in done.stdout.splitlines()
                 if "::" not in line and ("FAILED" in line or "Server access error" in line)
             ]
-            raise SetupError(f"the jars could not be downloaded (no network?): {problems[0] if problems else 'Ivy failed'}")
+            raise SetupError(
+                f"the jars could not be downloaded (no network?): {problems[0] if problems else 'Ivy failed'}"
+            )
 
     run()
 
@@ -166,7 +201,11 @@ def _retrieve(target: Path, folders: Sequence[str], progress: Callable[[str], No
 def _proxy_options() -> list[str]:
     """Java does not read https_proxy by itself."""
     proxy = urlsplit(getproxies().get("https", ""))
-    return [f"-Dhttps.proxyHost={proxy.hostname}", f"-Dhttps.proxyPort={proxy.port or 80}"] if proxy.hostname else []
+    return (
+        [f"-Dhttps.proxyHost={proxy.hostname}", f"-Dhttps.proxyPort={proxy.port or 80}"]
+        if proxy.hostname
+        else []
+    )
 
 
 def _put_in_place(fetched: Path, folder: str) -> None:
@@ -174,9 +213,13 @@ def _put_in_place(fetched: Path, folder: str) -> None:
     for name, digest in locked.items():
         jar = fetched / name
         if not jar.is_file():
-            raise SetupError(f"{name} was not among the downloaded jars of {folder}: jars.lock and the versions asked for do not fit")
+            raise SetupError(
+                f"{name} was not among the downloaded jars of {folder}: jars.lock and the versions asked for do not fit"
+            )
         if _sha256(jar) != digest:
-            raise SetupError(f"{name} is not the file that jars.lock names (its sha256 differs): nothing was installed")
+            raise SetupError(
+                f"{name} is not the file that jars.lock names (its sha256 differs): nothing was installed"
+            )
     for jar in fetched.iterdir():
         if jar.name not in locked:
             jar.unlink()
@@ -195,7 +238,11 @@ def write_lock() -> None:
     """For a maintainer: trusts what is downloaded now."""
     with tempfile.TemporaryDirectory() as name:
         _retrieve(Path(name), FOLDERS, print)
-        lines = [f"{_sha256(jar)}  {folder}/{jar.name}" for folder in FOLDERS for jar in sorted((Path(name) / folder).iterdir())]
+        lines = [
+            f"{_sha256(jar)}  {folder}/{jar.name}"
+            for folder in FOLDERS
+            for jar in sorted((Path(name) / folder).iterdir())
+        ]
     LOCK.write_text("\n".join(lines) + "\n")
     shutil.rmtree(JARS, ignore_errors=True)
 

@@ -40,11 +40,17 @@ def java_home() -> Path:
 
 def needs_java_wheel() -> bool:
     """Whether `make setup` has to bring a Java of its own, and has not yet."""
-    return _installed_home(os.environ.get("JAVA_HOME"), shutil.which("java")) is None and _wheel_home() is None
+    return (
+        _installed_home(os.environ.get("JAVA_HOME"), shutil.which("java")) is None
+        and _wheel_home() is None
+    )
 
 
 def _installed_home(named_home: str | None, on_path: str | None) -> Path | None:
-    for java in (Path(named_home) / "bin" / "java" if named_home else None, Path(on_path) if on_path else None):
+    for java in (
+        Path(named_home) / "bin" / "java" if named_home else None,
+        Path(on_path) if on_path else None,
+    ):
         if java and (found := _probe(java)) and found[1] >= OLDEST_VERSION:
             return found[0]
     return None
@@ -65,7 +71,14 @@ def _probe(java: Path) -> tuple[Path, int] | None:
     if version is None:
         command = [str(java), "-XshowSettings:properties", "-version"]
         try:
-            done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, text=True, timeout=30, check=True)
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                timeout=30,
+                check=True,
+            )
         except (OSError, subprocess.SubprocessError, UnicodeError):
             return None
         version = re.search(r"^\s*java\.version = (\S+)", done.stderr, re.MULTILINE)

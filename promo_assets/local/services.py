@@ -81,7 +81,10 @@ def down(settings: Settings, say: Say) -> None:
 def status(settings: Settings) -> Status:
     kafka, postgres = LocalKafka(settings.home), LocalPostgres(settings.home)
     with _one_error():
-        kafka_runs, postgres_runs = processes.running(kafka.record), processes.running(postgres.record)
+        kafka_runs, postgres_runs = (
+            processes.running(kafka.record),
+            processes.running(postgres.record),
+        )
         local_kafka = f"127.0.0.1:{kafka_runs[1].port}" if kafka_runs else None
         local_postgres = postgres.url(postgres_runs[1].port) if postgres_runs else None
     return Status(
@@ -91,12 +94,18 @@ def status(settings: Settings) -> Status:
 
 
 def _up_kafka(settings: Settings, say: Say) -> int:
-    return _up(LocalKafka(settings.home), _noted(settings.home).get("kafka_port", DEFAULT_KAFKA_PORT), lambda: say("starting Kafka"))
+    return _up(
+        LocalKafka(settings.home),
+        _noted(settings.home).get("kafka_port", DEFAULT_KAFKA_PORT),
+        lambda: say("starting Kafka"),
+    )
 
 
 def _up_postgres(settings: Settings, say: Say) -> int:
     return _up(
-        LocalPostgres(settings.home), _noted(settings.home).get("postgres_port", DEFAULT_POSTGRES_PORT), lambda: say("starting Postgres")
+        LocalPostgres(settings.home),
+        _noted(settings.home).get("postgres_port", DEFAULT_POSTGRES_PORT),
+        lambda: say("starting Postgres"),
     )
 
 
@@ -132,7 +141,9 @@ def _create_tables(database_url: str) -> None:
     try:
         apply_ddl(database_url)
     except (psycopg.Error, LedgerError) as error:
-        raise ServiceError(f"the tables could not be created in Postgres: {str(error).strip().splitlines()[0]}") from error
+        raise ServiceError(
+            f"the tables could not be created in Postgres: {str(error).strip().splitlines()[0]}"
+        ) from error
 
 
 def _state_file(home: Path) -> Path:

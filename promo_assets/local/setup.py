@@ -34,7 +34,9 @@ def install_wheels() -> None:
         try:
             venv.create(VENV, clear=True, with_pip=True, symlinks=True)
         except (OSError, subprocess.CalledProcessError):
-            sys.exit("setup: the environment could not be made; Debian and Ubuntu need `apt install python3-venv` first")
+            sys.exit(
+                "setup: the environment could not be made; Debian and Ubuntu need `apt install python3-venv` first"
+            )
     say("installing the wheels of requirements.lock (a few minutes the first time)")
     pip("--no-deps", "--require-hashes", "-r", "requirements.lock")
     pip("--no-deps", "--no-build-isolation", "-e", ".")
@@ -56,15 +58,31 @@ def install_java_and_jars() -> None:
 
 
 def pip(*arguments: str) -> None:
-    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", *arguments]
+    command = [
+        str(PYTHON),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+        *arguments,
+    ]
     if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
-        sys.exit("setup: the packages could not be installed (see above); run it again when that is mended")
+        sys.exit(
+            "setup: the packages could not be installed (see above); run it again when that is mended"
+        )
 
 
 def _runs(code: str = "") -> bool:
     """False too for an environment whose Python was removed since."""
     try:
-        return subprocess.run([str(PYTHON), "-I", "-c", code], capture_output=True, check=False).returncode == 0
+        return (
+            subprocess.run(
+                [str(PYTHON), "-I", "-c", code], capture_output=True, check=False
+            ).returncode
+            == 0
+        )
     except OSError:
         return False
 

@@ -16,10 +16,15 @@ def create_topics(settings: Settings, bootstrap_servers: str) -> None:
     """Existing topics stay as they are."""
     login = {} if settings.local_kafka else quiet_client(settings)
     names = (settings.topic_in, settings.topic_out, settings.topic_dead_letters)
-    new = [NewTopic(name, num_partitions=PARTITIONS, replication_factor=BROKERS_DEFAULT) for name in names]
+    new = [
+        NewTopic(name, num_partitions=PARTITIONS, replication_factor=BROKERS_DEFAULT)
+        for name in names
+    ]
     answers = ask(
         login | {"bootstrap.servers": bootstrap_servers, "log_level": 0},
-        lambda admin: admin.create_topics(new, operation_timeout=KAFKA_TIMEOUT_S, request_timeout=KAFKA_TIMEOUT_S),
+        lambda admin: admin.create_topics(
+            new, operation_timeout=KAFKA_TIMEOUT_S, request_timeout=KAFKA_TIMEOUT_S
+        ),
     )
     for name, answer in answers.items():
         try:
@@ -27,4 +32,6 @@ def create_topics(settings: Settings, bootstrap_servers: str) -> None:
         except KafkaException as error:
             problem = error.args[0]
             if problem.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise ServiceError(f"topic {name} could not be created on Kafka at {bootstrap_servers}: {problem.str()}") from error
+                raise ServiceError(
+                    f"topic {name} could not be created on Kafka at {bootstrap_servers}: {problem.str()}"
+                ) from error

@@ -20,7 +20,11 @@ def trust_options(folder: Path) -> list[str]:
     certificates = ssl.create_default_context(cafile=named).get_ca_certs(binary_form=True)
     store = folder / "trusted.jks"
     store.write_bytes(_key_store(certificates))
-    return [f"-Djavax.net.ssl.trustStore={store}", "-Djavax.net.ssl.trustStoreType=JKS", f"-Djavax.net.ssl.trustStorePassword={PASSWORD}"]
+    return [
+        f"-Djavax.net.ssl.trustStore={store}",
+        "-Djavax.net.ssl.trustStoreType=JKS",
+        f"-Djavax.net.ssl.trustStorePassword={PASSWORD}",
+    ]
 
 
 def _key_store(certificates: list[bytes]) -> bytes:
@@ -29,7 +33,12 @@ def _key_store(certificates: list[bytes]) -> bytes:
     for number, certificate in enumerate(certificates):
         content += struct.pack(">I", 2) + _text(f"certificate-{number}") + struct.pack(">Q", 0)
         content += _text("X.509") + struct.pack(">I", len(certificate)) + certificate
-    return content + hashlib.sha1(PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite" + content, usedforsecurity=False).digest()
+    return (
+        content
+        + hashlib.sha1(
+            PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite" + content, usedforsecurity=False
+        ).digest()
+    )
 
 
 def _text(value: str) -> bytes:

@@ -39,12 +39,16 @@ def _schema(*columns: dg.TableColumn) -> dict[str, dg.TableSchema]:
 
 
 def _column(name: str, type_: str, description: str, nullable: bool = False) -> dg.TableColumn:
-    return dg.TableColumn(name, type_, description, constraints=dg.TableColumnConstraints(nullable=nullable))
+    return dg.TableColumn(
+        name, type_, description, constraints=dg.TableColumnConstraints(nullable=nullable)
+    )
 
 
 def _campaign(text: str, time_: str) -> list[dg.TableColumn]:
     """A campaign's eight columns, by the names that texts and times go by there."""
-    return [_column(n, text, d) for n, d in _CAMPAIGN_TEXTS.items()] + [_column(n, time_, d) for n, d in _CAMPAIGN_TIMES.items()]
+    return [_column(n, text, d) for n, d in _CAMPAIGN_TEXTS.items()] + [
+        _column(n, time_, d) for n, d in _CAMPAIGN_TIMES.items()
+    ]
 
 
 promo_campaigns = dg.AssetSpec(
@@ -68,7 +72,10 @@ def subscribers_restaurants(settings: dg.ResourceParam[Settings]) -> dg.Material
     Materializing makes the stream's tables where they are missing, changes none that is there, and counts.
     """
     try:
-        with psycopg.connect(settings.database_url) as connection, connection.cursor(row_factory=dict_row) as cursor:
+        with (
+            psycopg.connect(settings.database_url) as connection,
+            connection.cursor(row_factory=dict_row) as cursor,
+        ):
             if ledger_version(connection) < LEDGER_VERSION:
                 apply_ddl(settings.database_url)
             counts = cursor.execute(
@@ -94,7 +101,11 @@ promo_notifications = dg.AssetSpec(
     metadata=_schema(
         *_campaign("string", "long"),
         _column("client_id", "string", "whom it is for"),
-        _column("trigger_datetime_created", "long", "when its micro-batch was triggered, unix seconds UTC"),
+        _column(
+            "trigger_datetime_created",
+            "long",
+            "when its micro-batch was triggered, unix seconds UTC",
+        ),
     ),
 )
 
@@ -110,8 +121,17 @@ subscribers_feedback = dg.AssetSpec(
         _column("id", "serial4", "key"),
         *_campaign("text", "int8"),
         _column("client_id", "text", "whom it is for"),
-        _column("trigger_datetime_created", "int4", "when its micro-batch was triggered, unix seconds UTC"),
-        _column("feedback", "varchar", "what the client answered; the stream leaves it empty", nullable=True),
+        _column(
+            "trigger_datetime_created",
+            "int4",
+            "when its micro-batch was triggered, unix seconds UTC",
+        ),
+        _column(
+            "feedback",
+            "varchar",
+            "what the client answered; the stream leaves it empty",
+            nullable=True,
+        ),
     ),
 )
 
@@ -133,11 +153,21 @@ promo_dead_letters = dg.AssetSpec(
     ),
 )
 
-STREAM_ASSETS = [promo_campaigns, subscribers_restaurants, subscribers_feedback, promo_notifications, promo_dead_letters]
+STREAM_ASSETS = [
+    promo_campaigns,
+    subscribers_restaurants,
+    subscribers_feedback,
+    promo_notifications,
+    promo_dead_letters,
+]
 
 
 @dg.op
-def run_promo_stream(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings], pyspark: LazyPySparkResource) -> None:
+def run_promo_stream(
+    context: dg.OpExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    pyspark: LazyPySparkResource,
+) -> None:
     """Runs the stream until it is terminated; its metrics show on the pages of the output topic and of the feedback table."""
     stream_run = StreamRun(settings, lambda: pyspark.spark_session, f"dagster run {context.run_id}")
     reporter = StreamReporter(context, stream_run)

@@ -10,4 +10,6 @@ def match_subscribers(campaigns: DataFrame, followers: DataFrame) -> DataFrame:
     campaigns: dispatch_position int, restaurant_id string. followers: restaurant_id, client_id, once each.
     The few campaigns are broadcast, so the followers stay in their partitions.
     """
-    return followers.join(F.broadcast(campaigns), on="restaurant_id", how="inner").select("dispatch_position", "client_id")
+    return followers.join(F.broadcast(campaigns), on="restaurant_id", how="inner").select(
+        "dispatch_position", "client_id"
+    )

@@ -32,16 +32,22 @@ DELIVERED = pa.schema([("pairs", pa.int64())])
 DELIVERED_DDL = "pairs long"
 
 _FIELDS = sql.SQL(", ").join(map(sql.Identifier, FIELDS))
-_FEEDBACK = sql.SQL("COPY subscribers_feedback ({}, client_id, trigger_datetime_created) FROM STDIN").format(_FIELDS)
-_CAMPAIGNS = sql.SQL("SELECT dispatch_position, trigger_datetime_created, {} FROM promo_ledger.campaigns WHERE dispatch_id = %s").format(
-    _FIELDS
-)
+_FEEDBACK = sql.SQL(
+    "COPY subscribers_feedback ({}, client_id, trigger_datetime_created) FROM STDIN"
+).format(_FIELDS)
+_CAMPAIGNS = sql.SQL(
+    "SELECT dispatch_position, trigger_datetime_created, {} FROM promo_ledger.campaigns WHERE dispatch_id = %s"
+).format(_FIELDS)
 _STILL_OPEN = "SELECT FROM promo_ledger.dispatches WHERE (dispatch_id, attempt) = (%s, %s) AND frozen_at IS NULL FOR SHARE"
-_CHUNKS = "SELECT chunk FROM promo_ledger.audience WHERE (dispatch_id, shard) = (%s, %s) ORDER BY chunk"
+_CHUNKS = (
+    "SELECT chunk FROM promo_ledger.audience WHERE (dispatch_id, shard) = (%s, %s) ORDER BY chunk"
+)
 _PAIRS = "SELECT pairs FROM promo_ledger.audience WHERE (dispatch_id, shard, chunk) = (%s, %s, %s)"
 _MARK_STORED = "UPDATE promo_ledger.audience SET stored = true WHERE (dispatch_id, shard, chunk) = (%s, %s, %s) AND NOT stored"
 _LIFT_SEQUENCE = "SELECT setval(pg_get_serial_sequence('subscribers_feedback', 'id'), max(id)) FROM subscribers_feedback"
-_ESCAPES = str.maketrans({"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"})
+_ESCAPES = str.maketrans(
+    {"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
+)
 _SPECIAL = re.compile(r"[\\\b\f\n\r\t\v]")
 
 Headers = dict[str, str | bytes | None]
@@ -62,14 +68,24 @@ def freeze_audience(context: WriterContext, dispatch: Dispatch) -> ArrowTask:
     return freeze_shard
 
 
-def record_shard(connection: psycopg.Connection, epoch: int, dispatch: Dispatch, shard: int, batches: Iterable[pa.RecordBatch]) -> int:
+def record_shard(
+    connection: psycopg.Connection,
+    epoch: int,
+    dispatch: Dispatch,
+    shard: int,
+    batches: Iterable[pa.RecordBatch],
+) -> int:
     """The shard's pairs into the ledger, in chunks, in one transaction; how many there are."""
     pairs = 0
     with fenced(connection, epoch) as cursor:
         _begin_shard(cursor, dispatch, shard)
         for chunk, table in enumerate(_chunks(batches)):
-            by_campaign = table.group_by("dispatch_position", use_threads=False).aggregate([("client_id", "list")])
-            noted = [[row["dispatch_position"], row["client_id_list"]] for row in by_campaign.to_pylist()]
+            by_campaign = table.group_by("dispatch_position", use_threads=False).aggregate(
+                [("client_id", "list")]
+            )
+            noted = [
+                [row["dispatch_position"], row["client_id_list"]] for row in by_campaign.to_pylist()
+            ]
             cursor.execute(
                 "INSERT INTO promo_ledger.audience (dispatch_id, shard, chunk, pairs) VALUES (%s, %s, %s, %s)",
                 (dispatch.dispatch_id, shard, chunk, json.dumps(noted, ensure_ascii=False)),
@@ -81,8 +97,13 @@ def record_shard(connection: psycopg.Connection, epoch: int, dispatch: Dispatch,
 def _begin_shard(cursor: psycopg.Cursor, dispatch: Dispatch, shard: int) -> None:
     """The shard is empty and this transaction's own; the freeze waits for its end. Raises `StaleTask` where another attempt has begun."""
     if cursor.execute(_STILL_OPEN, (dispatch.dispatch_id, dispatch.attempt)).fetchone() is None:
-        raise StaleTask(f"the audience of dispatch {dispatch.dispatch_id} is frozen, or is being frozen anew: this task comes too late")
-    cursor.execute("DELETE FROM promo_ledger.audience WHERE (dispatch_id, shard) = (%s, %s)", (dispatch.dispatch_id, shard))
+        raise StaleTask(
+            f"the audience of dispatch {dispatch.dispatch_id} is frozen, or is being frozen anew: this task comes too late"
+        )
+    cursor.execute(
+        "DELETE FROM promo_ledger.audience WHERE (dispatch_id, shard) = (%s, %s)",
+        (dispatch.dispatch_id, shard),
+    )
 
 
 class StaleTask(Exception):
@@ -129,14 +150,22 @@ class Chunk:
         return (self.dispatch.dispatch_id, self.shard, self.number)
 
 
-def _deliver_chunk(connection: psycopg.Connection, epoch: int, producer: TransactionalProducer, chunk: Chunk, campaigns: Campaigns) -> None:
+def _deliver_chunk(
+    connection: psycopg.Connection,
+    epoch: int,
+    producer: TransactionalProducer,
+    chunk: Chunk,
+    campaigns: Campaigns,
+) -> None:
     stored_now = store_chunk(connection, epoch, chunk, campaigns)
     # Stored only now: nobody can have published it. Stored before: what Kafka says of the shard decides.
     if stored_now or not _is_published(producer.progress(chunk.dispatch.topic, chunk.shard), chunk):
         publish_chunk(producer, chunk, campaigns)
 
 
-def store_chunk(connection: psycopg.Connection, epoch: int, chunk: Chunk, campaigns: Campaigns) -> bool:
+def store_chunk(
+    connection: psycopg.Connection, epoch: int, chunk: Chunk, campaigns: Campaigns
+) -> bool:
     """A chunk's rows into `subscribers_feedback`, unless they are there; true when it was this call that stored them."""
     for attempt in range(SEQUENCE_LIFTS + 1):
         try:
@@ -148,7 +177,9 @@ def store_chunk(connection: psycopg.Connection, epoch: int, chunk: Chunk, campai
                     for lines in _copy_lines(chunk.pairs, campaigns):
                         copy.write(lines)
             break
-        except UniqueViolation:  # the table's sequence was set back: ids that it hands out are taken
+        except (
+            UniqueViolation
+        ):  # the table's sequence was set back: ids that it hands out are taken
             if attempt == SEQUENCE_LIFTS:
                 raise
             connection.execute(_LIFT_SEQUENCE)
@@ -158,7 +189,11 @@ def store_chunk(connection: psycopg.Connection, epoch: int, chunk: Chunk, campai
 def publish_chunk(producer: TransactionalProducer, chunk: Chunk, campaigns: Campaigns) -> None:
     """A chunk's notifications and the shard's progress, in one Kafka transaction."""
     topic = chunk.dispatch.topic
-    with producer.transaction(TopicPartition(topic, chunk.shard, chunk.number + 1, f"{chunk.dispatch.dispatch_id}:{chunk.number}")):
+    with producer.transaction(
+        TopicPartition(
+            topic, chunk.shard, chunk.number + 1, f"{chunk.dispatch.dispatch_id}:{chunk.number}"
+        )
+    ):
         for position, clients in chunk.pairs:
             notification = NotificationTemplate(*campaigns[position])
             for client_id in clients:
@@ -184,7 +219,10 @@ def _read_chunks(connection: psycopg.Connection, dispatch: Dispatch, shard: int)
 
 def _campaigns(connection: psycopg.Connection, dispatch: Dispatch) -> Campaigns:
     """The dispatch's campaigns and their trigger times, by position; bounded by `ledger.DISPATCH_TEXT_BYTES`."""
-    return {row[0]: (Campaign(*row[2:]), row[1]) for row in connection.execute(_CAMPAIGNS, (dispatch.dispatch_id,))}
+    return {
+        row[0]: (Campaign(*row[2:]), row[1])
+        for row in connection.execute(_CAMPAIGNS, (dispatch.dispatch_id,))
+    }
 
 
 def _copy_lines(pairs: Pairs, campaigns: Campaigns) -> Iterator[str]:

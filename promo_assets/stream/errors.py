@@ -9,9 +9,15 @@ from collections.abc import Mapping
 from confluent_kafka import KafkaError
 from psycopg import Error as PostgresError
 
-_LOGIN = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.UNSUPPORTED_SASL_MECHANISM)
+_LOGIN = (
+    KafkaError._AUTHENTICATION,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM,
+)
 _OURS = re.compile(r"^promo_assets\.stream\.errors\.AuthorizationError: (.+)$", re.MULTILINE)
-_JAVAS = re.compile(r"(?:org\.apache\.kafka\.common\.errors\.\w*AuthorizationException|PSQLException: ERROR): ((?:permission|\w+ auth).+)")
+_JAVAS = re.compile(
+    r"(?:org\.apache\.kafka\.common\.errors\.\w*AuthorizationException|PSQLException: ERROR): ((?:permission|\w+ auth).+)"
+)
 
 
 class AuthorizationError(Exception):
@@ -25,11 +31,20 @@ def authorization_error_in(error: BaseException | None) -> str | None:
     if found := _OURS.search(str(error)):
         return found[1].strip()
     found = _JAVAS.search(str(error))
-    return f"Spark's reader was refused: {found[1].strip(' .')}: docs/security.md shows how to grant it" if found else None
+    return (
+        f"Spark's reader was refused: {found[1].strip(' .')}: docs/security.md shows how to grant it"
+        if found
+        else None
+    )
 
 
 def explain_kafka_error(
-    error: KafkaError, conf: Mapping[str, object], *, topics: str = "", group: str = "", transactional_id: str = ""
+    error: KafkaError,
+    conf: Mapping[str, object],
+    *,
+    topics: str = "",
+    group: str = "",
+    transactional_id: str = "",
 ) -> str | None:
     """The line for the error of a client with this configuration; None where it is no refusal. `topics` says what right on which."""
     where = f"Kafka at {conf['bootstrap.servers']}"
@@ -45,7 +60,11 @@ def explain_kafka_error(
     if error.code() in _LOGIN:
         return f"{where} refused the login of {user}, see PROMO_KAFKA_USERNAME and PROMO_KAFKA_PASSWORD: {reason}"
     if error.code() == KafkaError._SSL:
-        why = "its certificate is of no authority in that file" if "certificate verify failed" in reason else reason
+        why = (
+            "its certificate is of no authority in that file"
+            if "certificate verify failed" in reason
+            else reason
+        )
         return f"no safe connection to {where}, see PROMO_KAFKA_CA_FILE: {why}"
     return None
 

@@ -18,14 +18,19 @@ def grant_to(connection: psycopg.Connection, role: str) -> None:
 
 def let_read_feedback(connection: psycopg.Connection, role: str) -> None:
     """Give an existing role what the lake needs: it reads the feedback, which is no business of the stream's role."""
-    connection.execute(sql.SQL("GRANT SELECT ON subscribers_feedback TO {role}").format(role=sql.Identifier(role)))
+    connection.execute(
+        sql.SQL("GRANT SELECT ON subscribers_feedback TO {role}").format(role=sql.Identifier(role))
+    )
 
 
 def missing_right(connection: psycopg.Connection) -> str | None:
     """The first right that the connection's own role lacks, such as "UPDATE on promo_ledger.stream"."""
     for kind, name, right, columns in rights():
         if columns:
-            query, of = "SELECT bool_and(has_column_privilege(%s, c, %s)) FROM unnest(%s::text[]) c", (name, right, columns)
+            query, of = (
+                "SELECT bool_and(has_column_privilege(%s, c, %s)) FROM unnest(%s::text[]) c",
+                (name, right, columns),
+            )
         else:
             query, of = f"SELECT has_{kind}_privilege(%s, %s)", (name, right)
         row = connection.execute(query, of).fetchone()  # pyright: ignore[reportArgumentType]

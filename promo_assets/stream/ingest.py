@@ -14,10 +14,26 @@ from confluent_kafka import TopicPartition
 from psycopg import sql
 
 from promo_assets.stream.ledger import fenced
-from promo_assets.stream.messages import FIELDS, REJECTIONS_SHOWN, RejectedMessage, Rejection, parse_campaign
-from promo_assets.stream.writer import TransactionalProducer, WriterContext, database, dead_letters_producer_name
+from promo_assets.stream.messages import (
+    FIELDS,
+    REJECTIONS_SHOWN,
+    RejectedMessage,
+    Rejection,
+    parse_campaign,
+)
+from promo_assets.stream.writer import (
+    TransactionalProducer,
+    WriterContext,
+    database,
+    dead_letters_producer_name,
+)
 
-_REJECTION = [("reason", pa.string()), ("source_partition", pa.int32()), ("source_offset", pa.int64()), ("source_at", pa.int64())]
+_REJECTION = [
+    ("reason", pa.string()),
+    ("source_partition", pa.int32()),
+    ("source_offset", pa.int64()),
+    ("source_at", pa.int64()),
+]
 INGESTED = pa.schema(
     [
         ("messages", pa.int64()),
@@ -58,7 +74,9 @@ _REGISTER = sql.SQL(
 )
 
 
-def ingest(context: WriterContext, batch_id: int) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def ingest(
+    context: WriterContext, batch_id: int
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """For `mapInArrow`: rows (key, value, partition, offset, source_at ms, triggered_at s) in, one row of counts a task out."""
 
     def ingest_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -75,17 +93,33 @@ def ingest(context: WriterContext, batch_id: int) -> Callable[[Iterator[pa.Recor
                         campaign = parse_campaign(row["value"])
                     except RejectedMessage as reason:
                         rejected += 1
-                        latest.append(Rejection(str(reason), row["partition"], row["offset"], row["source_at"]))
+                        latest.append(
+                            Rejection(
+                                str(reason), row["partition"], row["offset"], row["source_at"]
+                            )
+                        )
                         dead_letters.add(row, str(reason))
                         continue
                     state = campaign.state_at(row["triggered_at"])
                     trigger = row["triggered_at"] if state == "due" else None
                     # A sender's clock may go back, its partition's order does not.
                     source = (last_message_at, row["partition"], row["offset"])
-                    register.append((campaign.key, *campaign, context.query_id, batch_id, *source, state, trigger))
+                    register.append(
+                        (
+                            campaign.key,
+                            *campaign,
+                            context.query_id,
+                            batch_id,
+                            *source,
+                            state,
+                            trigger,
+                        )
+                    )
                 _register(connection, context.epoch, register)
         counted = {"messages": messages, "rejected": rejected, "last_message_at": last_message_at}
-        yield pa.RecordBatch.from_pylist([counted | {"latest_rejections": [each._asdict() for each in latest]}], INGESTED)
+        yield pa.RecordBatch.from_pylist(
+            [counted | {"latest_rejections": [each._asdict() for each in latest]}], INGESTED
+        )
 
     return ingest_partition
 
@@ -93,7 +127,9 @@ def ingest(context: WriterContext, batch_id: int) -> Callable[[Iterator[pa.Recor
 def _register(connection: psycopg.Connection, epoch: int, register: list[tuple]) -> None:
     if register:
         with fenced(connection, epoch) as cursor:
-            cursor.executemany(_REGISTER, sorted(register))  # two tasks take the same keys' locks in the same order
+            cursor.executemany(
+                _REGISTER, sorted(register)
+            )  # two tasks take the same keys' locks in the same order
 
 
 class _DeadLetters:
@@ -116,13 +152,17 @@ class _DeadLetters:
             "source_partition": row["partition"],
             "source_offset": row["offset"],
         }
-        encoded: dict[str, str | bytes | None] = {name: str(value) for name, value in headers.items()}
+        encoded: dict[str, str | bytes | None] = {
+            name: str(value) for name, value in headers.items()
+        }
         producer.produce(self._context.topic_dead_letters, row["key"], row["value"], encoded)
         self._progress.offset = row["offset"] + 1
 
     def _begin(self, partition: int) -> TransactionalProducer:
         topic, topic_id = self._context.topic_in, self._context.topic_in_id
-        self._producer = producer = TransactionalProducer(self._context, dead_letters_producer_name(partition))
+        self._producer = producer = TransactionalProducer(
+            self._context, dead_letters_producer_name(partition)
+        )
         known = producer.progress(topic, partition)
         if known.metadata == topic_id:  # else it speaks of a former topic of that name
             self._published = max(known.offset, 0)

@@ -13,18 +13,24 @@ from promo_assets.stream.retention import clean_ledger
 
 
 class RetentionConfig(dg.Config):
-    older_than_days: int | None = Field(None, ge=1, description="Instead of PROMO_RETENTION_DAYS, for this run.")
+    older_than_days: int | None = Field(
+        None, ge=1, description="Instead of PROMO_RETENTION_DAYS, for this run."
+    )
 
 
 @dg.op
-def clean_promo_ledger(context: dg.OpExecutionContext, config: RetentionConfig, settings: dg.ResourceParam[Settings]) -> None:
+def clean_promo_ledger(
+    context: dg.OpExecutionContext, config: RetentionConfig, settings: dg.ResourceParam[Settings]
+) -> None:
     """Takes the texts of campaigns that ended long ago, old batches and dispatches out of the ledger; repeats are still known."""
     days = config.older_than_days or settings.retention_days
     try:
         tables = clean_ledger(settings.database_url, days, int(time.time()))
     except (psycopg.Error, LedgerError) as error:
         raise dg.Failure(f"the ledger could not be cleaned: {first_line(error)}") from None
-    context.add_output_metadata({table.table: dg.JsonMetadataValue(table.__dict__) for table in tables})
+    context.add_output_metadata(
+        {table.table: dg.JsonMetadataValue(table.__dict__) for table in tables}
+    )
 
 
 @dg.job

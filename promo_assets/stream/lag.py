@@ -22,11 +22,20 @@ def oldest_unread_s(settings: Settings, read: dict[str, int], ends: InputOffsets
         return 0.0
     oldest: float | None = None
     with reader(settings, auto_offset_reset="earliest", fetch_wait_max_ms="20") as consumer:
-        consumer.assign([TopicPartition(settings.topic_in, partition, begin) for partition, (begin, _) in unread.items()])
+        consumer.assign(
+            [
+                TopicPartition(settings.topic_in, partition, begin)
+                for partition, (begin, _) in unread.items()
+            ]
+        )
         deadline = time.monotonic() + READ_TIMEOUT_S
         while unread and time.monotonic() < deadline:
             message = consumer.poll(0.1)
-            if message is not None and not message.error() and unread.pop(message.partition() or 0, None) is not None:
+            if (
+                message is not None
+                and not message.error()
+                and unread.pop(message.partition() or 0, None) is not None
+            ):
                 at = message.timestamp()[1] / 1000
                 oldest = at if oldest is None else min(oldest, at)
     return None if oldest is None else round(max(0.0, time.time() - oldest), 1)
@@ -35,4 +44,8 @@ def oldest_unread_s(settings: Settings, read: dict[str, int], ends: InputOffsets
 def _unread(read: dict[str, int], ends: InputOffsets) -> dict[int, tuple[int, int]]:
     """Where it begins and ends, by partition."""
     begins = {partition: read.get(str(partition), 0) for partition in ends.offsets}
-    return {partition: (begins[partition], end) for partition, end in ends.offsets.items() if begins[partition] < end}
+    return {
+        partition: (begins[partition], end)
+        for partition, end in ends.offsets.items()
+        if begins[partition] < end
+    }

@@ -54,7 +54,10 @@ class StreamStatus:
 
 def read_status(connection: psycopg.Connection) -> StreamStatus:
     """Of the stream that runs, or ran last; the read offsets are the last that are known."""
-    return StreamStatus(*connection.execute("SELECT metrics, read_offsets FROM promo_ledger.heartbeat").fetchone() or ())
+    return StreamStatus(
+        *connection.execute("SELECT metrics, read_offsets FROM promo_ledger.heartbeat").fetchone()
+        or ()
+    )
 
 
 def read_heartbeat(connection: psycopg.Connection) -> Heartbeat:
@@ -82,18 +85,25 @@ class Lease:
             if not self._lock(ACQUIRE_TIMEOUT_S):
                 raise StreamError(_describe_holder(self._connection))
             row = self._connection.execute(
-                "UPDATE promo_ledger.stream SET epoch = epoch + 1, holder = %s RETURNING epoch, ledger_id::text", (holder,)
+                "UPDATE promo_ledger.stream SET epoch = epoch + 1, holder = %s RETURNING epoch, ledger_id::text",
+                (holder,),
             ).fetchone()
             assert row, "promo_ledger.stream has its row"
             self.epoch, self.ledger_id = row
-            self._connection.execute("UPDATE promo_ledger.heartbeat SET started_at = clock_timestamp(), last_error = NULL, metrics = NULL")
+            self._connection.execute(
+                "UPDATE promo_ledger.heartbeat SET started_at = clock_timestamp(), last_error = NULL, metrics = NULL"
+            )
             self._write_heartbeat()
         except BaseException:
             self._connection.close()
             raise
 
     def _lock(self, patience_s: float) -> bool:
-        @retry(retry=retry_if_result(lambda locked: not locked), wait=wait_fixed(0.5), stop=stop_after_delay(patience_s))
+        @retry(
+            retry=retry_if_result(lambda locked: not locked),
+            wait=wait_fixed(0.5),
+            stop=stop_after_delay(patience_s),
+        )
         def try_lock() -> bool:
             row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
             return bool(row and row[0])
@@ -107,7 +117,14 @@ class Lease:
         self._connection.execute(
             """UPDATE promo_ledger.heartbeat SET holder = %s, beat_at = clock_timestamp(), last_error = coalesce(%s, last_error),
                 metrics = coalesce(%s, metrics), read_offsets = coalesce(%s, read_offsets)""",
-            (self._holder, self.last_error, *(Jsonb(each) if each else None for each in (self.status.metrics, self.status.read_offsets))),
+            (
+                self._holder,
+                self.last_error,
+                *(
+                    Jsonb(each) if each else None
+                    for each in (self.status.metrics, self.status.read_offsets)
+                ),
+            ),
         )
 
     def keep_alive(self) -> None:
@@ -127,9 +144,15 @@ class Lease:
     def _reacquire(self) -> None:
         self._connection.close()
         self._connection = connect(self._database_url, "promo stream, lease")
-        locked = self._lock(ACQUIRE_TIMEOUT_S)  # first: with the lock held no other run can begin a lease
-        if not locked or self._connection.execute("SELECT epoch FROM promo_ledger.stream").fetchone() != (self.epoch,):
-            raise LeaseLost("another run of the promo stream has taken over while Postgres was out of reach")
+        locked = self._lock(
+            ACQUIRE_TIMEOUT_S
+        )  # first: with the lock held no other run can begin a lease
+        if not locked or self._connection.execute(
+            "SELECT epoch FROM promo_ledger.stream"
+        ).fetchone() != (self.epoch,):
+            raise LeaseLost(
+                "another run of the promo stream has taken over while Postgres was out of reach"
+            )
 
     def release(self) -> None:
         self._over.set()
@@ -144,13 +167,13 @@ class Lease:
 def acquire_lease(database_url: str, holder: str) -> Iterator[Lease]:
     """Become the one run that writes; raises `StreamError` saying who is when that one is still there after 30 s."""
     lease = Lease(database_url, holder)
-    keeper = threading.Thread(target=lease.keep_alive, name="heartbeat", daemon=True)
-    keeper.start()
+    heartbeat = threading.Thread(target=lease.keep_alive, name="heartbeat", daemon=True)
+    heartbeat.start()
     try:
         yield lease
     finally:
         lease.release()
-        keeper.join(HEARTBEAT_S)
+        heartbeat.join(HEARTBEAT_S)
 
 
 def _describe_holder(connection: psycopg.Connection) -> str:

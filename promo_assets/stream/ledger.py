@@ -23,7 +23,9 @@ LEDGER_VERSION = 2
 _DDL_LOCK = 7_210_113_001
 _DDL_WAITS = "30s"  # for others' transactions; whoever comes meanwhile waits behind it
 _DISPATCH = sql.SQL("dispatch_id, topic, shards, attempt, frozen_at IS NOT NULL AS frozen")
-_UNFINISHED_DISPATCH = sql.SQL("SELECT {} FROM promo_ledger.dispatches WHERE finished_at IS NULL").format(_DISPATCH)
+_UNFINISHED_DISPATCH = sql.SQL(
+    "SELECT {} FROM promo_ledger.dispatches WHERE finished_at IS NULL"
+).format(_DISPATCH)
 _START_OVER = sql.SQL(
     "UPDATE promo_ledger.dispatches SET shards = %s, topic = %s, attempt = attempt + 1 WHERE dispatch_id = %s RETURNING {}"
 ).format(_DISPATCH)
@@ -40,7 +42,8 @@ WITH due AS (
 chosen AS (SELECT campaign_key, position FROM due WHERE position = 1 OR text_bytes <= %(text_bytes)s),
 dispatch AS (INSERT INTO promo_ledger.dispatches (topic, shards, campaigns)
     SELECT %(topic)s, %(shards)s, count(*) FROM chosen HAVING count(*) > 0 RETURNING dispatch_id, topic, shards, attempt),
-members AS (UPDATE promo_ledger.campaigns c SET dispatch_id = dispatch.dispatch_id, dispatch_position = chosen.position, state = 'dispatched'
+members AS (UPDATE promo_ledger.campaigns c
+    SET dispatch_id = dispatch.dispatch_id, dispatch_position = chosen.position, state = 'dispatched'
     FROM chosen, dispatch WHERE c.campaign_key = chosen.campaign_key)
 SELECT dispatch_id, topic, shards, attempt, false AS frozen FROM dispatch"""
 # Of the catalogue, which everybody may read: a role without rights in the schema learns that the tables are there.
@@ -62,7 +65,9 @@ def apply_ddl(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_DDL_LOCK,))
         ledger_version(connection)
-        connection.execute("SET LOCAL client_min_messages = warning")  # "already exists, skipping" is what is wanted
+        connection.execute(
+            "SET LOCAL client_min_messages = warning"
+        )  # "already exists, skipping" is what is wanted
         connection.execute("SELECT set_config('lock_timeout', %s, true)", (_DDL_WAITS,))
         connection.execute(ddl.encode())
 
@@ -73,7 +78,9 @@ def ledger_version(connection: psycopg.Connection) -> int:
     row = connection.execute(_VERSION).fetchone() if there and there[0] else None
     version = row[0] if row else 0
     if version > LEDGER_VERSION:
-        raise LedgerError(f"the ledger is of version {version}, this release knows {LEDGER_VERSION}: install the newer release")
+        raise LedgerError(
+            f"the ledger is of version {version}, this release knows {LEDGER_VERSION}: install the newer release"
+        )
     return version
 
 
@@ -81,7 +88,11 @@ def check_ledger(connection: psycopg.Connection) -> None:
     """Raises `LedgerError` unless the ledger is there in this release's version."""
     version = ledger_version(connection)
     if version < LEDGER_VERSION:
-        has = f"the ledger is of version {version}, this release needs {LEDGER_VERSION}" if version else "the ledger is missing"
+        has = (
+            f"the ledger is of version {version}, this release needs {LEDGER_VERSION}"
+            if version
+            else "the ledger is missing"
+        )
         raise LedgerError(f"{has}: run `promo-assets ledger apply` as the owner of the tables")
 
 
@@ -123,7 +134,9 @@ class Ledger:
         self._database_url = database_url
         self._epoch = epoch
 
-    def finish_batch(self, query_id: str, batch_id: int, messages: int, rejected: int) -> BatchMetrics:
+    def finish_batch(
+        self, query_id: str, batch_id: int, messages: int, rejected: int
+    ) -> BatchMetrics:
         """Note that all of a micro-batch's messages are ingested: only now may its due campaigns be delivered."""
         with self._transaction() as cursor:
             cursor.execute(
@@ -161,14 +174,29 @@ class Ledger:
 
     def open_dispatch(self, topic: str, shards: int) -> Dispatch | None:
         """The unfinished dispatch, or a new one of the oldest due campaigns; None where nothing is due."""
-        with self._transaction() as cursor, cursor.connection.cursor(row_factory=class_row(Dispatch)) as dispatches:
+        with (
+            self._transaction() as cursor,
+            cursor.connection.cursor(row_factory=class_row(Dispatch)) as dispatches,
+        ):
             dispatch = dispatches.execute(_UNFINISHED_DISPATCH).fetchone()
-            if dispatch and not dispatch.frozen:  # nothing of it was sent: it starts over, with as many shards as there are now
-                again = dispatches.execute(_START_OVER, (shards, topic, dispatch.dispatch_id)).fetchone()
-                cursor.execute("DELETE FROM promo_ledger.audience WHERE dispatch_id = %s", (dispatch.dispatch_id,))
+            if (
+                dispatch and not dispatch.frozen
+            ):  # nothing of it was sent: it starts over, with as many shards as there are now
+                again = dispatches.execute(
+                    _START_OVER, (shards, topic, dispatch.dispatch_id)
+                ).fetchone()
+                cursor.execute(
+                    "DELETE FROM promo_ledger.audience WHERE dispatch_id = %s",
+                    (dispatch.dispatch_id,),
+                )
                 return again
             bounds = {"campaigns": DISPATCH_CAMPAIGNS, "text_bytes": DISPATCH_TEXT_BYTES}
-            return dispatch or dispatches.execute(_NEW_DISPATCH, {"topic": topic, "shards": shards, **bounds}).fetchone()
+            return (
+                dispatch
+                or dispatches.execute(
+                    _NEW_DISPATCH, {"topic": topic, "shards": shards, **bounds}
+                ).fetchone()
+            )
 
     def dispatch_restaurants(self, dispatch: Dispatch) -> list[tuple[int, str]]:
         """(dispatch_position, restaurant_id) of each campaign of the dispatch."""
@@ -188,9 +216,12 @@ class Ledger:
         """Both sinks have all of the dispatch."""
         with self._transaction() as cursor:
             cursor.execute(
-                "UPDATE promo_ledger.dispatches SET finished_at = clock_timestamp() WHERE dispatch_id = %s", (dispatch.dispatch_id,)
+                "UPDATE promo_ledger.dispatches SET finished_at = clock_timestamp() WHERE dispatch_id = %s",
+                (dispatch.dispatch_id,),
             )
-            cursor.execute("DELETE FROM promo_ledger.audience WHERE dispatch_id = %s", (dispatch.dispatch_id,))
+            cursor.execute(
+                "DELETE FROM promo_ledger.audience WHERE dispatch_id = %s", (dispatch.dispatch_id,)
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[psycopg.Cursor]:
@@ -204,8 +235,13 @@ class LeaseLost(Exception):
 
 @contextmanager
 def fenced(connection: psycopg.Connection, epoch: int) -> Iterator[psycopg.Cursor]:
-    """A transaction of the run whose turn `epoch` is: a new run's turn waits for its end; raises `LeaseLost` where it has come."""
+    """A transaction of the run whose lease has this `epoch`; raises `LeaseLost` where a newer one was acquired."""
     with connection.transaction(), connection.cursor() as cursor:
-        if cursor.execute("SELECT FROM promo_ledger.stream WHERE epoch = %s FOR SHARE", (epoch,)).fetchone() is None:
+        if (
+            cursor.execute(
+                "SELECT FROM promo_ledger.stream WHERE epoch = %s FOR SHARE", (epoch,)
+            ).fetchone()
+            is None
+        ):
             raise LeaseLost("another run of the promo stream has taken over")
         yield cursor

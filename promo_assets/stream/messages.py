@@ -43,7 +43,9 @@ class Campaign(NamedTuple):
     @property
     def key(self) -> bytes:
         """SHA-256 of what makes a campaign the same one: 32 bytes, however long the ids are."""
-        return hashlib.sha256(_json([self.restaurant_id, self.adv_campaign_id, self.datetime_created])).digest()
+        return hashlib.sha256(
+            _json([self.restaurant_id, self.adv_campaign_id, self.datetime_created])
+        ).digest()
 
     def state_at(self, time: int) -> str:
         """`waiting`, `due` or `expired` at a unix time: a campaign is active when start <= time < end."""
@@ -65,13 +67,17 @@ def parse_campaign(value: bytes | None) -> Campaign:
     except UnicodeDecodeError as error:
         raise RejectedMessage(f"the value is not UTF-8 text (byte {error.start})") from None
     try:
-        message = json.loads(text, object_pairs_hook=_Pairs, parse_int=_integer, parse_constant=_reject_constant)
+        message = json.loads(
+            text, object_pairs_hook=_Pairs, parse_int=_integer, parse_constant=_reject_constant
+        )
     except RejectedMessage:
         raise
     except RecursionError:
         raise RejectedMessage("the value is not usable JSON: nested too deeply") from None
     except json.JSONDecodeError as error:
-        raise RejectedMessage(f"the value is not JSON: {error.msg} (character {error.pos})") from None
+        raise RejectedMessage(
+            f"the value is not JSON: {error.msg} (character {error.pos})"
+        ) from None
     if not isinstance(message, _Pairs):
         raise RejectedMessage("the value is JSON, but not an object")
     known = [(name, value) for name, value in message if name in FIELDS]
@@ -83,7 +89,9 @@ def parse_campaign(value: bytes | None) -> Campaign:
     times = {name: _time(name, found.get(name)) for name in _TIMES}
     campaign = Campaign._make((*texts.values(), *times.values()))
     if campaign.adv_campaign_datetime_end <= campaign.adv_campaign_datetime_start:
-        raise RejectedMessage("adv_campaign_datetime_end must be later than adv_campaign_datetime_start")
+        raise RejectedMessage(
+            "adv_campaign_datetime_end must be later than adv_campaign_datetime_start"
+        )
     return campaign
 
 
@@ -124,7 +132,9 @@ def _time(name: str, value: object) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = _integer(value.lstrip("0") or "0")
     if not isinstance(value, int) or isinstance(value, bool):
-        raise RejectedMessage(f"{name} must be whole unix seconds (an integer, or a string of digits)")
+        raise RejectedMessage(
+            f"{name} must be whole unix seconds (an integer, or a string of digits)"
+        )
     if value < EARLIEST_TIME:
         raise RejectedMessage(f"{name} is smaller than a long can hold")
     if value > LATEST_TIME:

@@ -35,14 +35,21 @@ class Metrics:
     _last_message_at: int = 0
     _before: int = field(default=0)
 
-    def count_batch(self, batch: BatchMetrics, last_message_at: int, rejections: Iterable[Rejection]) -> None:
+    def count_batch(
+        self, batch: BatchMetrics, last_message_at: int, rejections: Iterable[Rejection]
+    ) -> None:
         self.campaigns += batch.due
         self.rejected += batch.rejected
         self.repeated += batch.repeated
         self.expired += batch.expired
         # A batch that is handled again rejects the same messages.
-        known = {(each.source_partition, each.source_offset): each for each in (*self.latest_rejections, *rejections)}
-        self.latest_rejections = tuple(sorted(known.values(), key=lambda each: each.source_at, reverse=True)[:REJECTIONS_SHOWN])
+        known = {
+            (each.source_partition, each.source_offset): each
+            for each in (*self.latest_rejections, *rejections)
+        }
+        self.latest_rejections = tuple(
+            sorted(known.values(), key=lambda each: each.source_at, reverse=True)[:REJECTIONS_SHOWN]
+        )
         self._last_message_at = last_message_at
         self._before = self.notifications
 
@@ -85,4 +92,8 @@ class Metrics:
     @property
     def as_json(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
-        return self.sums | self.gauges | {"latest_rejections": [each._asdict() for each in self.latest_rejections]}
+        return (
+            self.sums
+            | self.gauges
+            | {"latest_rejections": [each._asdict() for each in self.latest_rejections]}
+        )

@@ -14,7 +14,13 @@ from dataclasses import replace
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_delay,
+    wait_random_exponential,
+)
 from tenacity.nap import sleep_using_event
 
 from promo_assets.settings import Settings
@@ -39,7 +45,14 @@ log = logging.getLogger(__name__)
 class PromoStream:
     """The stream of one context: its Spark session, what its executors must know, and what it has done so far."""
 
-    def __init__(self, spark: SparkSession, settings: Settings, context: WriterContext, out_partitions: int, stop: threading.Event):
+    def __init__(
+        self,
+        spark: SparkSession,
+        settings: Settings,
+        context: WriterContext,
+        out_partitions: int,
+        stop: threading.Event,
+    ):
         self._spark = spark.newSession()  # its own configuration and temporary names
         self._settings = settings
         self._context = context
@@ -61,9 +74,15 @@ class PromoStream:
 
     def start(self, checkpoint: str, until_caught_up: bool) -> StreamingQuery:
         """Start reading; with `until_caught_up` the query ends by itself behind the last message that is there now."""
-        writer = read_messages(self._spark, self._settings, self.start_at).writeStream.foreachBatch(self.handle_batch)
+        writer = read_messages(self._spark, self._settings, self.start_at).writeStream.foreachBatch(
+            self.handle_batch
+        )
         writer = writer.queryName("promo_stream").option("checkpointLocation", checkpoint)
-        return (writer.trigger(availableNow=True) if until_caught_up else writer.trigger(processingTime=TRIGGER_INTERVAL)).start()
+        return (
+            writer.trigger(availableNow=True)
+            if until_caught_up
+            else writer.trigger(processingTime=TRIGGER_INTERVAL)
+        ).start()
 
     def forget(self, checkpoint: str) -> None:
         """The next start with this checkpoint is its first."""
@@ -79,12 +98,17 @@ class PromoStream:
         def handle() -> None:
             ingested = messages.mapInArrow(ingest(context, batch_id), INGESTED_DDL).collect()
             batch = self._ledger.finish_batch(
-                query_id, batch_id, sum(row["messages"] for row in ingested), sum(row["rejected"] for row in ingested)
+                query_id,
+                batch_id,
+                sum(row["messages"] for row in ingested),
+                sum(row["rejected"] for row in ingested),
             )
             self.metrics.count_batch(
                 batch,
                 last_message_at=max((row["last_message_at"] for row in ingested), default=0),
-                rejections=[Rejection(*each) for row in ingested for each in row["latest_rejections"]],
+                rejections=[
+                    Rejection(*each) for row in ingested for each in row["latest_rejections"]
+                ],
             )
             self._deliver_due()
 
@@ -106,18 +130,32 @@ class PromoStream:
             while dispatch := self._ledger.open_dispatch(self._settings.topic_out, self._shards()):
                 if not dispatch.frozen:
                     self._ledger.freeze(
-                        dispatch, self._sum_pairs(self._match(dispatch).mapInArrow(freeze_audience(self._context, dispatch), DELIVERED_DDL))
+                        dispatch,
+                        self._sum_pairs(
+                            self._match(dispatch).mapInArrow(
+                                freeze_audience(self._context, dispatch), DELIVERED_DDL
+                            )
+                        ),
                     )
                 shards = self._spark.range(0, dispatch.shards, 1, dispatch.shards)
-                delivered = self._sum_pairs(shards.mapInArrow(deliver_audience(self._context, dispatch), DELIVERED_DDL))
+                delivered = self._sum_pairs(
+                    shards.mapInArrow(deliver_audience(self._context, dispatch), DELIVERED_DDL)
+                )
                 self._ledger.finish_dispatch(dispatch)
                 self.metrics.count_delivered(delivered)
             self.metrics.waiting, self.metrics.next_start = self._ledger.waiting()
 
     def _match(self, dispatch: Dispatch) -> DataFrame:
         positions, restaurants = zip(*self._ledger.dispatch_restaurants(dispatch), strict=True)
-        campaigns = pa.table({"dispatch_position": pa.array(positions, pa.int32()), "restaurant_id": pa.array(restaurants, pa.string())})
-        return match_subscribers(self._spark.createDataFrame(campaigns), self._followers_by_shards(dispatch.shards))
+        campaigns = pa.table(
+            {
+                "dispatch_position": pa.array(positions, pa.int32()),
+                "restaurant_id": pa.array(restaurants, pa.string()),
+            }
+        )
+        return match_subscribers(
+            self._spark.createDataFrame(campaigns), self._followers_by_shards(dispatch.shards)
+        )
 
     def _shards(self) -> int:
         """As many as can work side by side now: on a cluster executors come and go. Each keeps its progress by a partition of the topic."""
@@ -165,8 +203,14 @@ def first_line(error: BaseException | None) -> str:
     """What an error says, in one line, without the stacks that Spark puts around it."""
     if refusal := authorization_error_in(error):
         return refusal
-    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(PY4J_PREFIX)]
+    lines = [
+        line
+        for line in str(error).splitlines()
+        if line.strip() and not line.startswith(PY4J_PREFIX)
+    ]
     if any("Traceback (most recent call last)" in line for line in lines):
         # A Python worker's error comes with its traceback; its last line that is not indented names it, but for what Postgres adds.
-        lines = [line for line in lines if re.match(r"(?!DETAIL|CONTEXT|HINT)[A-Za-z_][\w.]*: ", line)][-1:] or lines
+        lines = [
+            line for line in lines if re.match(r"(?!DETAIL|CONTEXT|HINT)[A-Za-z_][\w.]*: ", line)
+        ][-1:] or lines
     return (lines or [type(error).__name__])[0].strip().removeprefix(": ")[:300]

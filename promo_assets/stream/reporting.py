@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class StreamReporter:
-    """A hosted stream's state and metrics, on its assets' pages, where something moved, and by the minute where nothing does.
+    """A running stream's state and metrics, on its assets' pages, where something moved, and by the minute where nothing does.
 
     All are materializations: of a later observation an asset's page would show nothing.
 
@@ -58,13 +58,19 @@ class StreamReporter:
         try:
             show()
         except (SQLAlchemyError, DagsterPostgresException) as error:
-            log.warning("the stream goes on, but Dagster's database cannot be told: %s", first_line(error))
+            log.warning(
+                "the stream goes on, but Dagster's database cannot be told: %s", first_line(error)
+            )
             self._listens_at = time.monotonic() + REPORT_INTERVAL_S
 
     def _show_due(self) -> None:
         metrics, now = self._run.metrics, time.monotonic()
         if metrics.last_error != self._shown_error:
-            self._context.log.warning(f"a step is done again: {metrics.last_error}" if metrics.last_error else "it goes on")
+            self._context.log.warning(
+                f"a step is done again: {metrics.last_error}"
+                if metrics.last_error
+                else "it goes on"
+            )
             self._shown_error = metrics.last_error
             self._next_still = now
         if not self._run.query:
@@ -78,17 +84,28 @@ class StreamReporter:
 
     def _position(self) -> tuple[int, ...]:
         """What moves when a micro-batch is finished, part of a long one is delivered, or a campaign's waiting ends."""
-        return (self._run.metrics.batches, self._run.metrics.notifications, self._run.metrics.waiting)
+        return (
+            self._run.metrics.batches,
+            self._run.metrics.notifications,
+            self._run.metrics.waiting,
+        )
 
     def _asked(self) -> dict[str, Any]:
         """What Kafka and Postgres know. Not asked at the end: one that is away would hold it up."""
         messages, seconds = self._run.lag() or (None, None)
-        lag = {name: value for name, value in {"lag_messages": messages, "lag_seconds": seconds}.items() if value is not None}
+        lag = {
+            name: value
+            for name, value in {"lag_messages": messages, "lag_seconds": seconds}.items()
+            if value is not None
+        }
         return lag | {"waiting_campaigns": dg.MetadataValue.md(self._waiting_campaigns())}
 
     def _show(self, state: str, asked: dict[str, Any]) -> None:
         metrics, position = self._run.metrics, self._position()
-        rejected = {"rejected": metrics.rejected, "latest_rejections": dg.MetadataValue.md(self._rejections())}
+        rejected = {
+            "rejected": metrics.rejected,
+            "latest_rejections": dg.MetadataValue.md(self._rejections()),
+        }
         shown: dict[str, Any] = {  # in the order in which the page has it
             "state": state,
             "running_since": _timestamp(self._running_since or time.time()),
@@ -104,12 +121,18 @@ class StreamReporter:
         if rejected["rejected"] != self._shown_rejected:
             self._context.log_event(dg.AssetMaterialization(DEAD_LETTERS, metadata=rejected))
         self._shown_rejected = rejected["rejected"]
-        if "lag_messages" in asked:  # else shown again when Spark has told how far its first micro-batch read
+        if (
+            "lag_messages" in asked
+        ):  # else shown again when Spark has told how far its first micro-batch read
             self._moved_to = position
 
     def _rejections(self) -> str:
         rows = [
-            (utc(each.source_at // 1000), each.reason, f"{each.source_partition}-{each.source_offset}")
+            (
+                utc(each.source_at // 1000),
+                each.reason,
+                f"{each.source_partition}-{each.source_offset}",
+            )
             for each in self._run.metrics.latest_rejections
         ]
         return _inline(["message came (UTC)", "reason", "partition-offset"], rows)
@@ -123,12 +146,22 @@ class StreamReporter:
                 next_ones = list(read_waiting(connection, markdown.ROWS))
         except psycopg.Error as error:
             return markdown.escaped(f"not known, Postgres gave no answer: {first_line(error)}")
-        return _inline(_WAITING, [(utc(each.adv_campaign_datetime_start), each.restaurant_id, each.adv_campaign_id) for each in next_ones])
+        return _inline(
+            _WAITING,
+            [
+                (utc(each.adv_campaign_datetime_start), each.restaurant_id, each.adv_campaign_id)
+                for each in next_ones
+            ],
+        )
 
 
 def _inline(columns: list[str], rows: list[tuple[str, ...]]) -> str:
     """The rows from the first on, as many as an asset's page shows without a click."""
-    fitting = (shown for number in range(len(rows), -1, -1) if len(shown := markdown.table(columns, rows[:number])) <= INLINE_LENGTH)
+    fitting = (
+        shown
+        for number in range(len(rows), -1, -1)
+        if len(shown := markdown.table(columns, rows[:number])) <= INLINE_LENGTH
+    )
     return next(fitting)
 
 

@@ -21,7 +21,10 @@ def offsets_at(settings: Settings, time: datetime) -> Offsets:
     """Each partition's first message that Kafka got at `time` or later, its end where there is none; raises `KafkaException`."""
     ends = input_offsets(settings).offsets
     found = input_offsets(settings, OffsetSpec.for_timestamp(int(time.timestamp() * 1000))).offsets
-    return {partition: end if found[partition] < 0 else found[partition] for partition, end in ends.items()}
+    return {
+        partition: end if found[partition] < 0 else found[partition]
+        for partition, end in ends.items()
+    }
 
 
 def check_offsets(settings: Settings, asked: Offsets) -> Offsets:
@@ -30,7 +33,9 @@ def check_offsets(settings: Settings, asked: Offsets) -> Offsets:
     begins = input_offsets(settings, cast(OffsetSpec, OffsetSpec.earliest())).offsets
     for partition, offset in asked.items():
         if partition not in ends:
-            raise OutOfRange(f"topic {settings.topic_in} has no partition {partition}: it has 0 to {max(ends)}")
+            raise OutOfRange(
+                f"topic {settings.topic_in} has no partition {partition}: it has 0 to {max(ends)}"
+            )
         if not begins[partition] <= offset <= ends[partition]:
             raise OutOfRange(
                 f"partition {partition} of topic {settings.topic_in} holds offsets {begins[partition]} to {ends[partition]}, not {offset}"
@@ -46,5 +51,8 @@ def begin_at(settings: Settings, asked: Offsets, read: ReadOffsets | None) -> Of
     begins = input_offsets(settings, cast(OffsetSpec, OffsetSpec.earliest()))
     read_to = read["offsets"] if read and read["topic_id"] == begins.topic_id else {}
     return {
-        partition: max(begins.offsets.get(partition, 0), min(offset, read_to.get(str(partition), 0))) for partition, offset in asked.items()
+        partition: max(
+            begins.offsets.get(partition, 0), min(offset, read_to.get(str(partition), 0))
+        )
+        for partition, offset in asked.items()
     }

@@ -86,25 +86,39 @@ def clean_ledger(database_url: str, older_than_days: int, now: int) -> list[Clea
         check_ledger(connection)
         bytes_before = _sizes(connection)
         rows = {"campaigns": _clean_campaigns(connection, before)}
-        rows |= {"batches": _delete_batches(connection, before), "dispatches": _delete_dispatches(connection, before)}
+        rows |= {
+            "batches": _delete_batches(connection, before),
+            "dispatches": _delete_dispatches(connection, before),
+        }
         # Only now are the texts gone from the pages, and is their room free for new rows.
-        connection.execute("VACUUM (ANALYZE) promo_ledger.campaigns, promo_ledger.batches, promo_ledger.dispatches")
+        connection.execute(
+            "VACUUM (ANALYZE) promo_ledger.campaigns, promo_ledger.batches, promo_ledger.dispatches"
+        )
         bytes_after = _sizes(connection)
-    return [Cleaned(table, rows[table], bytes_before[table], bytes_after[table]) for table in TABLES]
+    return [
+        Cleaned(table, rows[table], bytes_before[table], bytes_after[table]) for table in TABLES
+    ]
 
 
 def count_cleanable(database_url: str, older_than_days: int, now: int) -> list[Cleaned]:
     """What `clean_ledger` would clean; nothing is changed."""
     with connect(database_url, "promo ledger, clean") as connection:
         check_ledger(connection)
-        counts = connection.execute(_WOULD_GO, {"before": now - older_than_days * DAY_S}).fetchone() or (0, 0, 0)
+        counts = connection.execute(
+            _WOULD_GO, {"before": now - older_than_days * DAY_S}
+        ).fetchone() or (0, 0, 0)
         sizes = _sizes(connection)
-    return [Cleaned(table, count, sizes[table], sizes[table]) for table, count in zip(TABLES, counts, strict=True)]
+    return [
+        Cleaned(table, count, sizes[table], sizes[table])
+        for table, count in zip(TABLES, counts, strict=True)
+    ]
 
 
 def _clean_campaigns(connection: psycopg.Connection, before: int) -> int:
     cleaned = 0
-    while step := connection.execute(_CLEAN_CAMPAIGNS, {"before": before, "rows": STEP_ROWS}).rowcount:
+    while step := connection.execute(
+        _CLEAN_CAMPAIGNS, {"before": before, "rows": STEP_ROWS}
+    ).rowcount:
         cleaned += step
     return cleaned
 
@@ -127,13 +141,20 @@ def _delete_batches(connection: psycopg.Connection, before: int) -> int:
 def _delete_dispatches(connection: psycopg.Connection, before: int) -> int:
     """A finished dispatch gets no campaign any more, so one look is enough."""
     steps = _steps(connection, _OLD_DISPATCHES, before)
-    return sum(connection.execute(_DELETE_DISPATCHES, ([dispatch_id for _, dispatch_id in old],)).rowcount for old in steps)
+    return sum(
+        connection.execute(_DELETE_DISPATCHES, ([dispatch_id for _, dispatch_id in old],)).rowcount
+        for old in steps
+    )
 
 
-def _steps(connection: psycopg.Connection, query: LiteralString, before: int) -> Iterator[list[tuple]]:
+def _steps(
+    connection: psycopg.Connection, query: LiteralString, before: int
+) -> Iterator[list[tuple]]:
     """The old rows' keys, oldest first, some at a time; those that have to stay are not met twice."""
     last = _FIRST
-    while old := connection.execute(query, {"before": before, "rows": STEP_ROWS, **last}).fetchall():
+    while old := connection.execute(
+        query, {"before": before, "rows": STEP_ROWS, **last}
+    ).fetchall():
         yield old
         last = dict(zip(_FIRST, old[-1], strict=False))
 

@@ -1,4 +1,4 @@
-"""Hosting the stream: checks first, then one run from its turn to its end. Used by the command line and by the Dagster op."""
+"""One run of the stream: checks first, then from the lease to the end. Used by the command line and by the Dagster op."""
 
 import contextlib
 import json
@@ -22,7 +22,12 @@ from promo_assets.stream.lease import StreamError, acquire_lease
 from promo_assets.stream.metrics import Metrics
 from promo_assets.stream.query import PromoStream, first_line
 from promo_assets.stream.reprocess import begin_at
-from promo_assets.stream.start import await_executor, check_disk_space, get_session, prepare_database
+from promo_assets.stream.start import (
+    await_executor,
+    check_disk_space,
+    get_session,
+    prepare_database,
+)
 from promo_assets.stream.topics import check_topics, input_offsets, unreachable_message
 from promo_assets.stream.writer import WriterContext, check_kafka_permissions, connect
 
@@ -130,11 +135,19 @@ def _tell(stream_run: StreamRun, lease: "leases.Lease", trouble: str | None) -> 
         log.warning(trouble)
 
 
-def _read_again(stream_run: StreamRun, stream: PromoStream, lease: "leases.Lease", checkpoint: str, topic_id: str) -> None:
+def _read_again(
+    stream_run: StreamRun,
+    stream: PromoStream,
+    lease: "leases.Lease",
+    checkpoint: str,
+    topic_id: str,
+) -> None:
     """Its checkpoint begins anew each time: one that a crash left could stand behind what is to be read this time."""
     assert stream_run.again_from is not None
     with connect(stream_run.settings.database_url, "promo stream, start") as connection:
-        stream.start_at = begin_at(stream_run.settings, stream_run.again_from, leases.read_status(connection).read_offsets)
+        stream.start_at = begin_at(
+            stream_run.settings, stream_run.again_from, leases.read_status(connection).read_offsets
+        )
     log.info("reading again from %s (offset by partition)", stream.start_at)
     folder = f"{checkpoint}-reprocess"
     stream.forget(folder)
@@ -142,7 +155,13 @@ def _read_again(stream_run: StreamRun, stream: PromoStream, lease: "leases.Lease
     stream.forget(folder)
 
 
-def _run_query(stream_run: StreamRun, stream: PromoStream, lease: "leases.Lease", checkpoint: str, topic_id: str) -> None:
+def _run_query(
+    stream_run: StreamRun,
+    stream: PromoStream,
+    lease: "leases.Lease",
+    checkpoint: str,
+    topic_id: str,
+) -> None:
     stream.start_due_campaigns()  # first what a former run left
     query = stream_run.query = stream.start(checkpoint, stream_run.until_caught_up)
     log.info("the stream runs")
@@ -152,7 +171,10 @@ def _run_query(stream_run: StreamRun, stream: PromoStream, lease: "leases.Lease"
             lease.last_error = stream_run.metrics.last_error
             if lease.lost:
                 raise StreamError(f"{lease.lost}: this one ends")
-            if stream_run.metrics.next_start is not None and stream_run.metrics.next_start <= time.time():
+            if (
+                stream_run.metrics.next_start is not None
+                and stream_run.metrics.next_start <= time.time()
+            ):
                 stream.start_due_campaigns()
             if time.monotonic() >= show_at:
                 lease.status = _status(stream_run, topic_id)
@@ -172,11 +194,18 @@ def _run_query(stream_run: StreamRun, stream: PromoStream, lease: "leases.Lease"
 
 
 def _status(stream_run: StreamRun, topic_id: str) -> "leases.StreamStatus":
-    read = None if stream_run.again_from is not None else stream_run.read_offsets()  # the stream itself reads elsewhere
-    return leases.StreamStatus(stream_run.metrics.as_json, {"topic_id": topic_id, "offsets": read} if read is not None else None)
+    read = (
+        None if stream_run.again_from is not None else stream_run.read_offsets()
+    )  # the stream itself reads elsewhere
+    return leases.StreamStatus(
+        stream_run.metrics.as_json,
+        {"topic_id": topic_id, "offsets": read} if read is not None else None,
+    )
 
 
 def _failed(settings: Settings, error: BaseException) -> StreamError:
     if authorization_error_in(error):
-        check_topics(settings)  # Java's clients say that a topic was refused, and not which: this does
+        check_topics(
+            settings
+        )  # Java's clients say that a topic was refused, and not which: this does
     return StreamError(f"the stream failed: {first_line(error)}")

@@ -36,7 +36,14 @@ HEALTHY_RUN_S = 600
 FINISHED_RUNS_READ = 8
 
 HOLDER = "dagster run "
-UNFINISHED = [Status.QUEUED, Status.NOT_STARTED, Status.MANAGED, Status.STARTING, Status.STARTED, Status.CANCELING]
+UNFINISHED = [
+    Status.QUEUED,
+    Status.NOT_STARTED,
+    Status.MANAGED,
+    Status.STARTING,
+    Status.STARTED,
+    Status.CANCELING,
+]
 FINISHED = [Status.SUCCESS, Status.FAILURE, Status.CANCELED]
 
 log = logging.getLogger(__name__)
@@ -71,34 +78,63 @@ class Decision:
     lost_lock: LostLock | None = None
 
 
-def decide(runs: Sequence[Run], heartbeat: Heartbeat, lost_lock: LostLock | None, now: float) -> Decision:
+def decide(
+    runs: Sequence[Run], heartbeat: Heartbeat, lost_lock: LostLock | None, now: float
+) -> Decision:
     """What to do about the runs of the stream, newest first; `lost_lock` is what the decision before this one remembered."""
     holder = heartbeat.holder or ""
     lost_lock = _find_lost_lock(runs, heartbeat, lost_lock, now)
     unfinished = [run for run in runs if run.status in UNFINISHED]
-    found_dead = {run: why for run in unfinished if (why := _why_dead(run, heartbeat, lost_lock, now))}
+    found_dead = {
+        run: why for run in unfinished if (why := _why_dead(run, heartbeat, lost_lock, now))
+    }
     dead = tuple((run.run_id, why) for run, why in found_dead.items())
 
     for run in unfinished:
         if run not in found_dead:
             return Decision(dead, reason=_what_it_does(run, heartbeat, now), lost_lock=lost_lock)
     if heartbeat.locked:
-        marked = [run.status.value for run in runs if holder == HOLDER + run.run_id and run.status in FINISHED]
+        marked = [
+            run.status.value
+            for run in runs
+            if holder == HOLDER + run.run_id and run.status in FINISHED
+        ]
         seen = f", although that run is marked {marked[0]}" if marked else ""
-        return Decision(dead, reason=f"the stream runs already: {holder} holds the lock{seen}", lost_lock=lost_lock)
+        return Decision(
+            dead,
+            reason=f"the stream runs already: {holder} holds the lock{seen}",
+            lost_lock=lost_lock,
+        )
     if dead:  # the next look sees them ended, and waits as after any failure
-        return Decision(dead, reason="reported as ended: " + ", ".join(run_id for run_id, _ in dead), lost_lock=lost_lock)
+        return Decision(
+            dead,
+            reason="reported as ended: " + ", ".join(run_id for run_id, _ in dead),
+            lost_lock=lost_lock,
+        )
     failures, allowed_at = _backoff([run for run in runs if run.status in FINISHED])
     if now < allowed_at:
         in_a_row = f"{failures} runs in a row" if failures > 1 else "the last run"
-        return Decision(reason=f"{in_a_row} failed: the next one starts in {allowed_at - now:.0f} s", lost_lock=lost_lock)
+        return Decision(
+            reason=f"{in_a_row} failed: the next one starts in {allowed_at - now:.0f} s",
+            lost_lock=lost_lock,
+        )
     return Decision(launch=True, lost_lock=lost_lock)
 
 
-def _find_lost_lock(runs: Sequence[Run], heartbeat: Heartbeat, lost_lock: LostLock | None, now: float) -> LostLock | None:
+def _find_lost_lock(
+    runs: Sequence[Run], heartbeat: Heartbeat, lost_lock: LostLock | None, now: float
+) -> LostLock | None:
     for run in runs:
-        if not heartbeat.locked and run.status in UNFINISHED and heartbeat.holder == HOLDER + run.run_id:
-            return lost_lock if lost_lock and lost_lock.run_id == run.run_id else LostLock(run.run_id, now)
+        if (
+            not heartbeat.locked
+            and run.status in UNFINISHED
+            and heartbeat.holder == HOLDER + run.run_id
+        ):
+            return (
+                lost_lock
+                if lost_lock and lost_lock.run_id == run.run_id
+                else LostLock(run.run_id, now)
+            )
     return None
 
 
@@ -107,20 +143,40 @@ def _why_dead(run: Run, heartbeat: Heartbeat, lost_lock: LostLock | None, now: f
         return None
     if run.status == Status.CANCELING and now - run.changed_at >= CANCEL_TIMEOUT_S:
         return "it was asked to stop, and its process is gone"
-    if run.status == Status.STARTED and lost_lock and lost_lock.run_id == run.run_id and now - lost_lock.since >= REACQUIRE_TIMEOUT_S:
+    if (
+        run.status == Status.STARTED
+        and lost_lock
+        and lost_lock.run_id == run.run_id
+        and now - lost_lock.since >= REACQUIRE_TIMEOUT_S
+    ):
         return f"its stream no longer holds the lock in Postgres, so its process is gone; last sign of life: {heartbeat.beat_at}"
-    if run.status == Status.STARTED and not lost_lock and now - (run.started_at or run.changed_at) >= START_TIMEOUT_S:
-        return f"its stream has not taken the lock in Postgres within {START_TIMEOUT_S} s of its start"
-    if run.status in (Status.NOT_STARTED, Status.STARTING) and now - run.changed_at >= LAUNCH_TIMEOUT_S:
+    if (
+        run.status == Status.STARTED
+        and not lost_lock
+        and now - (run.started_at or run.changed_at) >= START_TIMEOUT_S
+    ):
+        return (
+            f"its stream has not taken the lock in Postgres within {START_TIMEOUT_S} s of its start"
+        )
+    if (
+        run.status in (Status.NOT_STARTED, Status.STARTING)
+        and now - run.changed_at >= LAUNCH_TIMEOUT_S
+    ):
         return f"it has not started within {LAUNCH_TIMEOUT_S} s of its launch"
     return None  # a queued one has no process that could die, and its turn comes
 
 
 def _what_it_does(run: Run, heartbeat: Heartbeat, now: float) -> str:
     if heartbeat.locked and heartbeat.holder == HOLDER + run.run_id:
-        return f"run {run.run_id} streams" + (f"; its last trouble: {heartbeat.last_error}" if heartbeat.last_error else "")
+        return f"run {run.run_id} streams" + (
+            f"; its last trouble: {heartbeat.last_error}" if heartbeat.last_error else ""
+        )
     waits = f"run {run.run_id} is {run.status.value} for {now - run.changed_at:.0f} s"
-    return f"{waits}, and {heartbeat.holder} holds the lock" if heartbeat.locked else f"{waits} and does not hold the lock yet"
+    return (
+        f"{waits}, and {heartbeat.holder} holds the lock"
+        if heartbeat.locked
+        else f"{waits} and does not hold the lock yet"
+    )
 
 
 def _backoff(finished: Sequence[Run]) -> tuple[int, float]:
@@ -134,11 +190,17 @@ def _backoff(finished: Sequence[Run]) -> tuple[int, float]:
             break
     if not failures:
         return 0, 0.0
-    return failures, (finished[0].ended_at or finished[0].changed_at) + min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2 ** (failures - 1))
+    return failures, (finished[0].ended_at or finished[0].changed_at) + min(
+        MAX_BACKOFF_S, MIN_BACKOFF_S * 2 ** (failures - 1)
+    )
 
 
-@dg.sensor(job=promo_stream, default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=TICK_S)
-def promo_stream_sensor(context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]) -> dg.SensorResult:
+@dg.sensor(
+    job=promo_stream, default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=TICK_S
+)
+def promo_stream_sensor(
+    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]
+) -> dg.SensorResult:
     """Keeps exactly one run of `promo_stream` alive: a crashed one is followed by a new one, later and later while they keep failing.
 
     To stop the stream for good, turn this off, then terminate the run.
@@ -147,10 +209,14 @@ def promo_stream_sensor(context: dg.SensorEvaluationContext, settings: dg.Resour
         heartbeat = _read_heartbeat(settings)
     except psycopg.Error as error:
         # Without Postgres nothing can be judged, and nothing started now would live.
-        return dg.SensorResult(skip_reason=f"waits for Postgres: {first_line(error)}", cursor=_encode_cursor(None))
+        return dg.SensorResult(
+            skip_reason=f"waits for Postgres: {first_line(error)}", cursor=_encode_cursor(None)
+        )
     except LedgerError as problem:
         return dg.SensorResult(skip_reason=str(problem), cursor=_encode_cursor(None))
-    decision = decide(_runs(context.instance), heartbeat, _decode_cursor(context.cursor), time.time())
+    decision = decide(
+        _runs(context.instance), heartbeat, _decode_cursor(context.cursor), time.time()
+    )
     for run_id, why in decision.dead:
         _report_ended(context.instance, run_id, why)
     cursor = _encode_cursor(decision.lost_lock)
@@ -186,10 +252,18 @@ def _runs(instance: dg.DagsterInstance) -> list[Run]:
     name = promo_stream.name
     records = [
         *instance.get_run_records(dg.RunsFilter(job_name=name, statuses=UNFINISHED)),
-        *instance.get_run_records(dg.RunsFilter(job_name=name, statuses=FINISHED), limit=FINISHED_RUNS_READ),
+        *instance.get_run_records(
+            dg.RunsFilter(job_name=name, statuses=FINISHED), limit=FINISHED_RUNS_READ
+        ),
     ]
     return [
-        Run(record.dagster_run.run_id, record.dagster_run.status, record.update_timestamp.timestamp(), record.start_time, record.end_time)
+        Run(
+            record.dagster_run.run_id,
+            record.dagster_run.status,
+            record.update_timestamp.timestamp(),
+            record.start_time,
+            record.end_time,
+        )
         for record in sorted(records, key=lambda record: record.storage_id, reverse=True)
     ]
 

@@ -16,15 +16,21 @@ SOCKET_TIMEOUT_S = 60
 _INDEX_ONLY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 
 
-def read_messages(spark: SparkSession, settings: Settings, start_at: dict[int, int] | None = None) -> DataFrame:
+def read_messages(
+    spark: SparkSession, settings: Settings, start_at: dict[int, int] | None = None
+) -> DataFrame:
     """The input topic as a stream: key, value, partition, offset, source_at (ms), triggered_at (s, logged by Spark per batch).
 
     A new checkpoint begins at the earliest offsets, or at `start_at` (offset by partition, all of them).
     """
-    reader = spark.readStream.format("kafka").options(
+    reader = spark.readStream.format(
+        "kafka"
+    ).options(
         **{
             "subscribe": settings.topic_in,
-            "startingOffsets": json.dumps({settings.topic_in: start_at}) if start_at else "earliest",
+            "startingOffsets": json.dumps({settings.topic_in: start_at})
+            if start_at
+            else "earliest",
             "maxOffsetsPerTrigger": str(MESSAGES_PER_BATCH),
             # The checkpoint belongs to this very topic (by its id), so offsets can only be missing where retention took them.
             "failOnDataLoss": "false",
@@ -57,21 +63,45 @@ def read_followers(spark: SparkSession, settings: Settings, shards: int) -> Data
     properties |= {
         "sessionInitStatement": _INDEX_ONLY,
         "ApplicationName": "promo stream, reader",
-        "socketTimeout": str(SOCKET_TIMEOUT_S),  # a server that vanished with its machine is noticed, and the dispatch begun again
+        "socketTimeout": str(
+            SOCKET_TIMEOUT_S
+        ),  # a server that vanished with its machine is noticed, and the dispatch begun again
     }
-    predicates = [f"(hashtext(client_id) & 2147483647) % {shards:d} = {shard:d}" for shard in range(shards)]
-    return spark.read.jdbc(url, "promo_ledger.open_dispatch_followers", predicates=predicates, properties=properties)
+    predicates = [
+        f"(hashtext(client_id) & 2147483647) % {shards:d} = {shard:d}" for shard in range(shards)
+    ]
+    return spark.read.jdbc(
+        url, "promo_ledger.open_dispatch_followers", predicates=predicates, properties=properties
+    )
 
 
 def _jvm_kafka(settings: Settings) -> dict[str, str]:
     """The Kafka client's settings under the Java client's names."""
-    options = {"kafka.bootstrap.servers": settings.bootstrap_servers, "kafka.security.protocol": settings.kafka_security_protocol}
+    options = {
+        "kafka.bootstrap.servers": settings.bootstrap_servers,
+        "kafka.security.protocol": settings.kafka_security_protocol,
+    }
     if settings.kafka_ca_file:
-        options |= {"kafka.ssl.truststore.type": "PEM", "kafka.ssl.truststore.certificates": settings.kafka_ca_pem}
+        options |= {
+            "kafka.ssl.truststore.type": "PEM",
+            "kafka.ssl.truststore.certificates": settings.kafka_ca_pem,
+        }
     if settings.kafka_password and settings.kafka_sasl_mechanism:
-        module = "plain.PlainLoginModule" if settings.kafka_sasl_mechanism == "PLAIN" else "scram.ScramLoginModule"
-        login = {"username": settings.kafka_username or "", "password": settings.kafka_password.get_secret_value()}
-        quoted = " ".join('{}="{}"'.format(name, value.replace("\\", "\\\\").replace('"', '\\"')) for name, value in login.items())
+        module = (
+            "plain.PlainLoginModule"
+            if settings.kafka_sasl_mechanism == "PLAIN"
+            else "scram.ScramLoginModule"
+        )
+        login = {
+            "username": settings.kafka_username or "",
+            "password": settings.kafka_password.get_secret_value(),
+        }
+        quoted = " ".join(
+            '{}="{}"'.format(name, value.replace("\\", "\\\\").replace('"', '\\"'))
+            for name, value in login.items()
+        )
         options["kafka.sasl.mechanism"] = settings.kafka_sasl_mechanism
-        options["kafka.sasl.jaas.config"] = f"org.apache.kafka.common.security.{module} required {quoted};"
+        options["kafka.sasl.jaas.config"] = (
+            f"org.apache.kafka.common.security.{module} required {quoted};"
+        )
     return options

@@ -18,7 +18,13 @@ from pyspark.sql import SparkSession
 from promo_assets.settings import Settings
 from promo_assets.stream.grants import missing_right
 from promo_assets.stream.lease import StreamError
-from promo_assets.stream.ledger import LEDGER_VERSION, LedgerError, apply_ddl, check_ledger, ledger_version
+from promo_assets.stream.ledger import (
+    LEDGER_VERSION,
+    LedgerError,
+    apply_ddl,
+    check_ledger,
+    ledger_version,
+)
 from promo_assets.stream.query import first_line
 from promo_assets.stream.writer import connect
 
@@ -48,7 +54,9 @@ def prepare_database(settings: Settings) -> None:
     except LedgerError as problem:
         raise StreamError(f"{problem}. Nothing was touched") from None
     except LockNotAvailable:
-        raise StreamError("the tables cannot be upgraded while others hold on to them: stop the old stream first") from None
+        raise StreamError(
+            "the tables cannot be upgraded while others hold on to them: stop the old stream first"
+        ) from None
     except psycopg.OperationalError as error:
         raise StreamError(f"Postgres gave no connection: {first_line(error)}") from None
     except psycopg.Error as error:
@@ -68,7 +76,9 @@ def get_session(get_spark: Callable[[], SparkSession], settings: Settings) -> Sp
     try:
         return get_spark()
     except Py4JError as error:
-        raise StreamError(f"Spark ({settings.spark_master}) gave no session: {first_line(error)}") from error
+        raise StreamError(
+            f"Spark ({settings.spark_master}) gave no session: {first_line(error)}"
+        ) from error
 
 
 def await_executor(spark: Any, stop: threading.Event, tell: Callable[[str | None], None]) -> None:
@@ -88,7 +98,11 @@ def await_executor(spark: Any, stop: threading.Event, tell: Callable[[str | None
 
 def check_disk_space(checkpoint: str) -> None:
     """A local checkpoint can be written: on a full disk Spark's own attempt takes the JVM's gateway with it, and tells nothing."""
-    scheme, _, rest = checkpoint.rpartition("://") if "://" in checkpoint else ("", "", checkpoint.removeprefix("file:"))
+    scheme, _, rest = (
+        checkpoint.rpartition("://")
+        if "://" in checkpoint
+        else ("", "", checkpoint.removeprefix("file:"))
+    )
     if scheme not in ("", "file"):
         return
     folder = Path(rest)

@@ -50,7 +50,11 @@ def reader(settings: Settings, **conf: str) -> Iterator[Consumer]:
     """A consumer of finished transactions that commits nothing and belongs to no group's members."""
     consumer = Consumer(
         quiet_client(settings)
-        | {"group.id": "promo-assets-reader", "isolation.level": "read_committed", "enable.auto.commit": "false"}
+        | {
+            "group.id": "promo-assets-reader",
+            "isolation.level": "read_committed",
+            "enable.auto.commit": "false",
+        }
         | {name.replace("_", "."): value for name, value in conf.items()}
     )
     try:
@@ -63,23 +67,37 @@ def check_topics(settings: Settings) -> Topics:
     """Ask Kafka for the three topics and for the stream's rights; raises `StreamError` where something is not to be had."""
     # What was published is noted as offsets of the output topic, and only a reader of a topic may note offsets of it.
     both = (AclOperation.READ, AclOperation.WRITE)
-    needed = {settings.topic_in: both[:1], settings.topic_out: both, settings.topic_dead_letters: both[1:]}
+    needed = {
+        settings.topic_in: both[:1],
+        settings.topic_out: both,
+        settings.topic_dead_letters: both[1:],
+    }
     topics = describe_topics(settings, needed)
     _raise_limits(AdminClient(quiet_client(settings)), settings)
-    return Topics(str(topics[settings.topic_in].topic_id), len(topics[settings.topic_out].partitions))
+    return Topics(
+        str(topics[settings.topic_in].topic_id), len(topics[settings.topic_out].partitions)
+    )
 
 
-def describe_topics(settings: Settings, needed: Mapping[str, Sequence[AclOperation]]) -> dict[str, TopicDescription]:
+def describe_topics(
+    settings: Settings, needed: Mapping[str, Sequence[AclOperation]]
+) -> dict[str, TopicDescription]:
     """The topics by name, each with what this user must be allowed to do with it; raises `StreamError` in one line."""
     wanted = TopicCollection(list(needed))
     answers: dict[str, Future[TopicDescription]] = ask(
         quiet_client(settings),
-        lambda admin: admin.describe_topics(wanted, include_authorized_operations=True, request_timeout=KAFKA_TIMEOUT_S),
+        lambda admin: admin.describe_topics(
+            wanted, include_authorized_operations=True, request_timeout=KAFKA_TIMEOUT_S
+        ),
     )
-    return {name: _described(settings, name, answer, needed[name]) for name, answer in answers.items()}
+    return {
+        name: _described(settings, name, answer, needed[name]) for name, answer in answers.items()
+    }
 
 
-def ask(conf: dict[str, Any], request: Callable[[AdminClient], dict[str, Future]]) -> dict[str, Future]:
+def ask(
+    conf: dict[str, Any], request: Callable[[AdminClient], dict[str, Future]]
+) -> dict[str, Future]:
     """An admin request's answers, all there. Raises `StreamError` as soon as the login or the certificate is refused: the
     client itself would go on trying."""
     problems: list[KafkaError] = []
@@ -94,7 +112,9 @@ def ask(conf: dict[str, Any], request: Callable[[AdminClient], dict[str, Future]
     return answers
 
 
-def _described(settings: Settings, name: str, answer: Future[TopicDescription], needed: Sequence[AclOperation]) -> TopicDescription:
+def _described(
+    settings: Settings, name: str, answer: Future[TopicDescription], needed: Sequence[AclOperation]
+) -> TopicDescription:
     try:
         topic = answer.result()
     except KafkaException as error:
@@ -102,18 +122,30 @@ def _described(settings: Settings, name: str, answer: Future[TopicDescription], 
         if problem.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             line = f"topic {name} does not exist on Kafka at {settings.bootstrap_servers}: create it, or run `promo-assets up`"
         else:
-            line = _explain(settings, name, problem, needed) or unreachable_message(settings, problem)
+            line = _explain(settings, name, problem, needed) or unreachable_message(
+                settings, problem
+            )
         raise StreamError(line) from None
     # Without an authorizer everything is allowed, and a broker that tells nothing of rights is asked by using them.
-    missing = [operation for operation in needed if operation not in (topic.authorized_operations or needed)]
+    missing = [
+        operation
+        for operation in needed
+        if operation not in (topic.authorized_operations or needed)
+    ]
     if missing:
-        raise StreamError(_explain(settings, name, KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), missing))
+        raise StreamError(
+            _explain(settings, name, KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), missing)
+        )
     return topic
 
 
-def _explain(settings: Settings, topic: str, problem: KafkaError, needed: Sequence[AclOperation]) -> str | None:
+def _explain(
+    settings: Settings, topic: str, problem: KafkaError, needed: Sequence[AclOperation]
+) -> str | None:
     rights = " and ".join(operation.name for operation in needed)
-    return explain_kafka_error(problem, settings.kafka_client(), topics=f"{rights} on topic {topic}")
+    return explain_kafka_error(
+        problem, settings.kafka_client(), topics=f"{rights} on topic {topic}"
+    )
 
 
 def unreachable_message(settings: Settings, problem: KafkaError) -> str:
@@ -125,15 +157,23 @@ def _raise_limits(admin: AdminClient, settings: Settings) -> None:
     """Where what goes out would not fit although it came in, raise the outgoing topic's limit; without the right to, it stays."""
     try:
         resources = {
-            name: ConfigResource(ResourceType.TOPIC, name) for name in (settings.topic_in, settings.topic_out, settings.topic_dead_letters)
+            name: ConfigResource(ResourceType.TOPIC, name)
+            for name in (settings.topic_in, settings.topic_out, settings.topic_dead_letters)
         }
         answers = admin.describe_configs(list(resources.values()), request_timeout=KAFKA_TIMEOUT_S)
-        limits = {resource.name: int(answer.result()[_MAX_BYTES].value) for resource, answer in answers.items()}
+        limits = {
+            resource.name: int(answer.result()[_MAX_BYTES].value)
+            for resource, answer in answers.items()
+        }
         needed = limits.pop(settings.topic_in) + OVERHEAD_BYTES
         for name in (name for name, limit in limits.items() if limit < needed):
-            raised = ConfigEntry(_MAX_BYTES, str(needed), incremental_operation=AlterConfigOpType.SET)
+            raised = ConfigEntry(
+                _MAX_BYTES, str(needed), incremental_operation=AlterConfigOpType.SET
+            )
             request = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[raised])
-            for answer in admin.incremental_alter_configs([request], request_timeout=KAFKA_TIMEOUT_S).values():
+            for answer in admin.incremental_alter_configs(
+                [request], request_timeout=KAFKA_TIMEOUT_S
+            ).values():
                 answer.result()
     except KafkaException:
         pass  # a message too large for its topic then fails by name when it comes
@@ -147,10 +187,19 @@ class InputOffsets:
     offsets: dict[int, int]
 
 
-def input_offsets(settings: Settings, where: OffsetSpec | None = None, timeout_s: float = KAFKA_TIMEOUT_S) -> InputOffsets:
+def input_offsets(
+    settings: Settings, where: OffsetSpec | None = None, timeout_s: float = KAFKA_TIMEOUT_S
+) -> InputOffsets:
     """The input topic's end offsets, or those of another place (a time has offset -1 where no message is as late); `KafkaException`."""
     admin = AdminClient(quiet_client(settings))
-    topic = admin.describe_topics(TopicCollection([settings.topic_in]), request_timeout=timeout_s)[settings.topic_in].result()
-    wanted = {TopicPartition(settings.topic_in, each.id): where or cast(OffsetSpec, OffsetSpec.latest()) for each in topic.partitions}
+    topic = admin.describe_topics(TopicCollection([settings.topic_in]), request_timeout=timeout_s)[
+        settings.topic_in
+    ].result()
+    wanted = {
+        TopicPartition(settings.topic_in, each.id): where or cast(OffsetSpec, OffsetSpec.latest())
+        for each in topic.partitions
+    }
     found = admin.list_offsets(wanted, request_timeout=timeout_s)
-    return InputOffsets(str(topic.topic_id), {at.partition: future.result().offset for at, future in found.items()})
+    return InputOffsets(
+        str(topic.topic_id), {at.partition: future.result().offset for at, future in found.items()}
+    )

@@ -30,9 +30,14 @@ class WaitingCampaign:
     datetime_created: int
 
 
-def read_waiting(connection: psycopg.Connection, at_most: int | None = None) -> Iterator[WaitingCampaign]:
+def read_waiting(
+    connection: psycopg.Connection, at_most: int | None = None
+) -> Iterator[WaitingCampaign]:
     """In the order of their starts."""
-    with connection.transaction(), connection.cursor("waiting", row_factory=class_row(WaitingCampaign)) as cursor:
+    with (
+        connection.transaction(),
+        connection.cursor("waiting", row_factory=class_row(WaitingCampaign)) as cursor,
+    ):
         yield from cursor.execute(_WAITING, (at_most,))
 
 
@@ -45,7 +50,9 @@ def cancel_waiting(
     """
     key = Campaign(restaurant_id, adv_campaign_id, "", "", "", 0, 0, datetime_created).key
     cancelled = connection.execute(_CANCEL, (key,)).rowcount == 1
-    row = connection.execute("SELECT state FROM promo_ledger.campaigns WHERE campaign_key = %s", (key,)).fetchone()
+    row = connection.execute(
+        "SELECT state FROM promo_ledger.campaigns WHERE campaign_key = %s", (key,)
+    ).fetchone()
     return cancelled, row[0] if row else None
 
 

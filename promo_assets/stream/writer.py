@@ -14,7 +14,11 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.errors import InsufficientPrivilege
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
-from promo_assets.stream.errors import AuthorizationError, explain_kafka_error, explain_postgres_error
+from promo_assets.stream.errors import (
+    AuthorizationError,
+    explain_kafka_error,
+    explain_postgres_error,
+)
 
 KAFKA_TIMEOUT_S = 60
 PROGRESS_TIMEOUT_S = 5
@@ -83,10 +87,14 @@ def connect(url: str, application_name: str) -> psycopg.Connection:
 
 
 def _progress_reader(context: WriterContext) -> Consumer:
-    """This thread's way to read the turn's group; it takes no part in the group."""
+    """This thread's reader of the group's offsets; it does not join the group."""
     kept: dict[str, Consumer] = _thread_cache.__dict__
     if context.group not in kept:
-        conf = {"group.id": context.group, "isolation.level": "read_committed", "enable.auto.commit": "false"}
+        conf = {
+            "group.id": context.group,
+            "isolation.level": "read_committed",
+            "enable.auto.commit": "false",
+        }
         kept[context.group] = Consumer(context.kafka_client | conf)
     return kept[context.group]
 
@@ -98,7 +106,7 @@ class HangingTransaction(Exception):
 class TransactionalProducer:
     """A Kafka transaction's producer under a stable id: making it ends whatever a former one of that id left open.
 
-    `progress` is a partition's offset in the turn's consumer group, committed in the same transaction as the messages.
+    `progress` is a partition's offset in the context's consumer group, committed in the same transaction as the messages.
     """
 
     def __init__(self, context: WriterContext, name: str):
@@ -127,7 +135,9 @@ class TransactionalProducer:
             self._producer.init_transactions(KAFKA_TIMEOUT_S)
 
     @retry(
-        retry=retry_if_exception(lambda error: isinstance(error, KafkaException) and is_transient(error.args[0])),
+        retry=retry_if_exception(
+            lambda error: isinstance(error, KafkaException) and is_transient(error.args[0])
+        ),
         wait=wait_fixed(0.1),
         stop=stop_after_delay(KAFKA_TIMEOUT_S),
         reraise=True,
@@ -144,7 +154,9 @@ class TransactionalProducer:
         try:
             return self._stable_progress(topic, partition)
         except KafkaException as error:
-            if error.args[0].code() == KafkaError._TIMED_OUT and self._answers_without_waiting(topic, partition):
+            if error.args[0].code() == KafkaError._TIMED_OUT and self._answers_without_waiting(
+                topic, partition
+            ):
                 raise HangingTransaction(
                     f"Kafka at {self._context.kafka_client['bootstrap.servers']} does not end the transaction of {self._transactional_id} "
                     f"that wrote offsets of {topic}-{partition} in group {self._context.group}: docs/operations.md, hanging transactions"
@@ -153,7 +165,10 @@ class TransactionalProducer:
 
     def _answers_without_waiting(self, topic: str, partition: int) -> bool:
         """Whether the group's offsets can be read by who does not wait for open transactions."""
-        reader = Consumer(self._context.kafka_client | {"group.id": self._context.group, "isolation.level": "read_uncommitted"})
+        reader = Consumer(
+            self._context.kafka_client
+            | {"group.id": self._context.group, "isolation.level": "read_uncommitted"}
+        )
         try:
             committed(reader, [TopicPartition(topic, partition)])
             return True
@@ -170,7 +185,9 @@ class TransactionalProducer:
             try:
                 yield
                 self._producer.flush()
-                self._producer.send_offsets_to_transaction([progress], self._progress_reader.consumer_group_metadata(), KAFKA_TIMEOUT_S)
+                self._producer.send_offsets_to_transaction(
+                    [progress], self._progress_reader.consumer_group_metadata(), KAFKA_TIMEOUT_S
+                )
                 self.commit()
             except BaseException:
                 with contextlib.suppress(KafkaException):
@@ -185,7 +202,10 @@ class TransactionalProducer:
         try:
             yield
         except KafkaException as error:
-            rights = [f"READ on topic {topic_of_progress}", *(f"WRITE on topic {topic}" for topic in sorted(self._topics))]
+            rights = [
+                f"READ on topic {topic_of_progress}",
+                *(f"WRITE on topic {topic}" for topic in sorted(self._topics)),
+            ]
             line = explain_kafka_error(
                 error.args[0],
                 self._context.kafka_client,
@@ -197,7 +217,13 @@ class TransactionalProducer:
                 raise AuthorizationError(line) from None
             raise
 
-    def produce(self, topic: str, key: bytes | None, value: bytes | None, headers: dict[str, str | bytes | None]) -> None:
+    def produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: dict[str, str | bytes | None],
+    ) -> None:
         self._topics.add(topic)
         while True:
             try:
@@ -240,5 +266,9 @@ def committed(consumer: Consumer, partitions: list[TopicPartition]) -> list[Topi
 
 
 def is_transient(error: KafkaError) -> bool:
-    of_coordinator = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
+    of_coordinator = (
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    )
     return error.retriable() or error.code() in (*of_coordinator, KafkaError._TIMED_OUT)

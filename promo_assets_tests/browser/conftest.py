@@ -20,7 +20,9 @@ from promo_assets_tests.faults.stream_process import wait_for
 from promo_assets_tests.test_cli import COMMAND
 from promo_assets_tests.world import World, new_world
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -60,10 +62,21 @@ def world(services, chromium, tmp_path_factory: pytest.TempPathFactory) -> Itera
         made.extra_env["PROMO_LAKE_START"] = str(first)
         until = ["--days", "2", "--last-day", str(first + timedelta(days=1))]
         sample = ["lake", "sample", *until, "--events-per-day", "2000", "--users", "300"]
-        subprocess.run([COMMAND, *sample], env=made.env, check=True, capture_output=True, timeout=60)
+        subprocess.run(
+            [COMMAND, *sample], env=made.env, check=True, capture_output=True, timeout=60
+        )
         now = int(time.time())
-        made.send(*(campaign(f"restaurant-{n}", f"Two for one, no. {n}", now - 100, now + 86_400) for n in range(3)))
-        made.send(campaign("restaurant-1", "Breakfast", now + 40_000, now + 86_400), b"{broken", b'{"restaurant_id": "restaurant-2"}')
+        made.send(
+            *(
+                campaign(f"restaurant-{n}", f"Two for one, no. {n}", now - 100, now + 86_400)
+                for n in range(3)
+            )
+        )
+        made.send(
+            campaign("restaurant-1", "Breakfast", now + 40_000, now + 86_400),
+            b"{broken",
+            b'{"restaurant_id": "restaurant-2"}',
+        )
         yield made
 
 
@@ -71,7 +84,11 @@ def world(services, chromium, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def dagster(world: World) -> Iterator[DagsterDev]:
     with dagster_dev(world) as started:
         wait_for(started.web_server_answers, "the web server", 120)
-        wait_for(lambda: world.execute("SELECT count(*) FROM subscribers_feedback") == [(60,)], "the first notifications", 180)
+        wait_for(
+            lambda: world.execute("SELECT count(*) FROM subscribers_feedback") == [(60,)],
+            "the first notifications",
+            180,
+        )
         yield started
 
 
@@ -86,7 +103,9 @@ class Ui:
     @contextmanager
     def open(self, path: str, width: int = 1440, height: int = 900, scale: float = 1) -> Iterator:
         viewport = {"width": width, "height": height}
-        page = self._chromium.new_page(viewport=viewport, device_scale_factor=scale, timezone_id="UTC", locale="en-US")
+        page = self._chromium.new_page(
+            viewport=viewport, device_scale_factor=scale, timezone_id="UTC", locale="en-US"
+        )
         page.set_default_timeout(SLOW_MS)
         try:
             page.goto(f"http://127.0.0.1:{self._dagster.port}{path}")
@@ -94,7 +113,9 @@ class Ui:
         except BaseException:
             file = self._dagster.home.parent / f"{re.sub(r'[^a-z]+', '-', path)}.png"
             page.screenshot(path=file)
-            print(f"what the page at {page.url} looked like: {file}\n{page.inner_text('body')[:3_000]}")
+            print(
+                f"what the page at {page.url} looked like: {file}\n{page.inner_text('body')[:3_000]}"
+            )
             raise
         finally:
             page.close()

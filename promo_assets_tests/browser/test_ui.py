@@ -24,8 +24,14 @@ from promo_assets_tests.world import World
 GRAPH = {
     "promo_stream/promo_campaigns": set(),
     "promo_stream/subscribers_restaurants": set(),
-    "promo_stream/promo_notifications": {"promo_stream/promo_campaigns", "promo_stream/subscribers_restaurants"},
-    "promo_stream/subscribers_feedback": {"promo_stream/promo_campaigns", "promo_stream/subscribers_restaurants"},
+    "promo_stream/promo_notifications": {
+        "promo_stream/promo_campaigns",
+        "promo_stream/subscribers_restaurants",
+    },
+    "promo_stream/subscribers_feedback": {
+        "promo_stream/promo_campaigns",
+        "promo_stream/subscribers_restaurants",
+    },
     "promo_stream/promo_dead_letters": {"promo_stream/promo_campaigns"},
     "raw/events": set(),
     "stg/events": {"raw/events"},
@@ -38,7 +44,12 @@ GRAPH = {
     "dds/last_positions": {"dds/events"},
     "mart/users": {"dds/visits", "dds/geo"},
     "mart/geo": {"dds/events", "dds/first_messages"},
-    "mart/friend_recomendation": {"dds/last_positions", "dds/events", "dds/correspondents", "dds/geo"},
+    "mart/friend_recomendation": {
+        "dds/last_positions",
+        "dds/events",
+        "dds/correspondents",
+        "dds/geo",
+    },
     "stg/subscribers_feedback": {"promo_stream/subscribers_feedback"},
     "mart/campaign_results": {"stg/subscribers_feedback"},
     "mart/restaurant_results": {"stg/subscribers_feedback"},
@@ -53,30 +64,53 @@ TERMINATED_S = 30
 
 
 def test_the_stream_s_page_tells_how_it_stands(ui: Ui, dagster: DagsterDev) -> None:
-    wait_for(lambda: page_of(dagster, "promo_notifications").get("lag_messages") == 0, "a page with the lag", 90)
+    wait_for(
+        lambda: page_of(dagster, "promo_notifications").get("lag_messages") == 0,
+        "a page with the lag",
+        90,
+    )
     with ui.open("/assets/promo_notifications?view=overview", height=2200) as page:
         ui.shows(metadata(page, "state"), "running")
         for name in ("running_since", "heartbeat"):
             ui.shows(metadata(page, name), "UTC")
-        for name, value in {"lag_messages": 0, "lag_seconds": 0, "waiting": 1, "rejected": 2, "notifications": 60}.items():
+        for name, value in {
+            "lag_messages": 0,
+            "lag_seconds": 0,
+            "waiting": 1,
+            "rejected": 2,
+            "notifications": 60,
+        }.items():
             ui.shows(metadata(page, name), re.compile(rf"\D{value}\s*$"))
-        ui.shows(metadata(page, "waiting_campaigns"), re.compile("Breakfast.*restaurant-1|restaurant-1.*Breakfast", re.DOTALL))
+        ui.shows(
+            metadata(page, "waiting_campaigns"),
+            re.compile("Breakfast.*restaurant-1|restaurant-1.*Breakfast", re.DOTALL),
+        )
         for reason in ("the value is not JSON", "adv_campaign_id is missing"):
             ui.shows(metadata(page, "latest_rejections"), reason)
         ui.shows(metadata(page, "last_error"), "none")
         assert "Show Markdown" not in page.inner_text("body")
-        top, bottom = (page.get_by_text(text, exact=True).first.bounding_box()["y"] - 10 for text in ("Metadata", "latest_rejections"))
-        ui.picture(page, "stream", clip={"x": 230, "y": top, "width": 850, "height": bottom + 230 - top})
+        top, bottom = (
+            page.get_by_text(text, exact=True).first.bounding_box()["y"] - 10
+            for text in ("Metadata", "latest_rejections")
+        )
+        ui.picture(
+            page, "stream", clip={"x": 230, "y": top, "width": 850, "height": bottom + 230 - top}
+        )
 
 
-def test_addresses_that_others_wrote_are_no_links(ui: Ui, dagster: DagsterDev, world: World) -> None:
+def test_addresses_that_others_wrote_are_no_links(
+    ui: Ui, dagster: DagsterDev, world: World
+) -> None:
     now = int(time.time())
     name = "https://example.com www.example.com ann@example.com"
     world.send(campaign("restaurant-1", name, now + 30_000, now + 86_400))
     wait_for(lambda: page_of(dagster)["waiting"] == 2, "a second campaign that waits", 90)
     with ui.open("/assets/promo_notifications?view=overview", height=2200) as page:
         ui.shows(metadata(page, "waiting_campaigns"), name)
-        assert [link.get_attribute("href") for link in metadata(page, "waiting_campaigns").locator("a[href*=example]").all()] == []
+        assert [
+            link.get_attribute("href")
+            for link in metadata(page, "waiting_campaigns").locator("a[href*=example]").all()
+        ] == []
 
 
 def metadata(page, name: str):
@@ -84,7 +118,9 @@ def metadata(page, name: str):
     return page.get_by_role("row").filter(has=page.get_by_text(name, exact=True))
 
 
-def test_a_day_of_the_lake_is_materialized_by_clicks_and_ends_green(ui: Ui, dagster: DagsterDev) -> None:
+def test_a_day_of_the_lake_is_materialized_by_clicks_and_ends_green(
+    ui: Ui, dagster: DagsterDev
+) -> None:
     with ui.open("/locations/promo_assets/jobs/daily_lake") as page:
         before = last_day()
         page.get_by_role("button", name="Materialize all").click()
@@ -97,8 +133,12 @@ def test_a_day_of_the_lake_is_materialized_by_clicks_and_ends_green(ui: Ui, dags
         assert dagster.status(run.run_id) == Status.SUCCESS
 
 
-def test_a_mart_s_page_shows_its_rows_its_columns_a_preview_and_a_picture(ui: Ui, dagster: DagsterDev) -> None:
-    (record,) = dagster.instance.fetch_materializations(dg.AssetKey(["mart", "geo"]), limit=1).records
+def test_a_mart_s_page_shows_its_rows_its_columns_a_preview_and_a_picture(
+    ui: Ui, dagster: DagsterDev
+) -> None:
+    (record,) = dagster.instance.fetch_materializations(
+        dg.AssetKey(["mart", "geo"]), limit=1
+    ).records
     assert record.asset_materialization
     told = {name: entry.value for name, entry in record.asset_materialization.metadata.items()}
     drawn = png_in(str(told["zones"]))
@@ -120,7 +160,9 @@ def test_a_mart_s_page_shows_its_rows_its_columns_a_preview_and_a_picture(ui: Ui
         image = page.get_by_role("dialog").locator("img")
         image.wait_for()
         page.wait_for_function("() => document.querySelector('[role=dialog] img').naturalWidth > 0")
-        assert image.evaluate("image => [image.naturalWidth, image.naturalHeight]") == list(drawn.size)
+        assert image.evaluate("image => [image.naturalWidth, image.naturalHeight]") == list(
+            drawn.size
+        )
         seen = Image.open(io.BytesIO(image.screenshot())).convert("RGB")
         ui.picture(page, "mart", clip={"x": 0, "y": 0, "width": 1440, "height": 900})
     # Each picture as a small one: what is drawn is where it was drawn, whatever the browser made of the pixels.
@@ -155,8 +197,14 @@ def drawn_graph(page) -> dict[str, set[str]]:
     edges: dict[str, set[str]] = {name: set() for name in assets}
     for line in lines:
         first_x, first_y, *_, last_x, last_y = map(float, re.findall(r"-?[\d.]+", line))
-        sources = [name for name, box in assets.items() if touches(box, box["x"] + box["width"], first_x, first_y)]
-        for made in (name for name, box in assets.items() if touches(box, box["x"], last_x, last_y)):
+        sources = [
+            name
+            for name, box in assets.items()
+            if touches(box, box["x"] + box["width"], first_x, first_y)
+        ]
+        for made in (
+            name for name, box in assets.items() if touches(box, box["x"], last_x, last_y)
+        ):
             edges[made] |= set(sources)
     return edges
 
@@ -166,7 +214,8 @@ def name_in(box: dict, groups: list[dict]) -> str:
     (group,) = [
         each["group"].split()[0]
         for each in groups
-        if each["x"] <= box["x"] < each["x"] + each["width"] and each["y"] <= box["y"] < each["y"] + each["height"]
+        if each["x"] <= box["x"] < each["x"] + each["width"]
+        and each["y"] <= box["y"] < each["y"] + each["height"]
     ]
     return f"{group}/{box['name']}"
 
@@ -176,7 +225,9 @@ def touches(box: dict, side: float, x: float, y: float) -> bool:
     return abs(side - x) <= 25 and abs(box["y"] + box["height"] / 2 - y) < 2
 
 
-def test_the_sensor_s_page_shows_its_ticks_and_the_running_stream(ui: Ui, dagster: DagsterDev) -> None:
+def test_the_sensor_s_page_shows_its_ticks_and_the_running_stream(
+    ui: Ui, dagster: DagsterDev
+) -> None:
     run_id = dagster.runs()[0].run_id
     with ui.open("/locations/promo_assets/sensors/promo_stream_sensor") as page:
         page.get_by_text("promo_stream", exact=True).first.wait_for()
@@ -187,7 +238,9 @@ def test_the_sensor_s_page_shows_its_ticks_and_the_running_stream(ui: Ui, dagste
         page.get_by_text(re.compile(f"run {run_id} streams")).first.wait_for()
 
 
-def test_a_failed_check_is_red_and_the_marts_are_not_made(ui: Ui, dagster: DagsterDev, world: World) -> None:
+def test_a_failed_check_is_red_and_the_marts_are_not_made(
+    ui: Ui, dagster: DagsterDev, world: World
+) -> None:
     today = str(datetime.now(UTC).date())
     world.execute(
         """INSERT INTO subscribers_feedback SELECT nextval('subscribers_feedback_id_seq'), restaurant_id, adv_campaign_id,
@@ -208,14 +261,23 @@ def test_a_failed_check_is_red_and_the_marts_are_not_made(ui: Ui, dagster: Dagst
     with ui.open("/assets/mart/campaign_results?view=overview") as page:
         page.get_by_text(re.compile("^Failed")).first.wait_for()
         page.get_by_text("No metadata entries").wait_for()
-    assert dagster.instance.get_latest_materialization_event(dg.AssetKey(["mart", "campaign_results"])) is None
+    assert (
+        dagster.instance.get_latest_materialization_event(dg.AssetKey(["mart", "campaign_results"]))
+        is None
+    )
 
 
-def test_terminating_the_run_by_clicks_stops_the_stream(ui: Ui, dagster: DagsterDev, world: World) -> None:
+def test_terminating_the_run_by_clicks_stops_the_stream(
+    ui: Ui, dagster: DagsterDev, world: World
+) -> None:
     run_id = dagster.runs()[0].run_id
     process = psutil.Process(dagster.pid(run_id))
-    with ui.open("/locations/promo_assets/sensors/promo_stream_sensor") as page:  # else it starts the next one
-        page.get_by_role("switch").or_(page.locator("input[type=checkbox]")).first.dispatch_event("click")
+    with ui.open(
+        "/locations/promo_assets/sensors/promo_stream_sensor"
+    ) as page:  # else it starts the next one
+        page.get_by_role("switch").or_(page.locator("input[type=checkbox]")).first.dispatch_event(
+            "click"
+        )
         page.wait_for_function("() => !document.querySelector('input[type=checkbox]').checked")
         page.goto(page.url.split("/locations")[0] + f"/runs/{run_id}")
         page.get_by_role("button", name="Terminate").first.click()

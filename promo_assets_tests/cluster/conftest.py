@@ -18,7 +18,11 @@ __all__ = ["spark", "world"]
 
 QUICK_EXECUTORS = {"spark.executor.extraJavaOptions": SHORT_LIVED}
 # The node has Spark's jars: without this each session would carry 400 MB to HDFS.
-ON_YARN = {"spark.yarn.jars": f"local:{SPARK_HOME}/jars/*", "spark.executor.instances": "2", "spark.yarn.am.memory": "256m"}
+ON_YARN = {
+    "spark.yarn.jars": f"local:{SPARK_HOME}/jars/*",
+    "spark.executor.instances": "2",
+    "spark.yarn.am.memory": "256m",
+}
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +41,11 @@ def yarn(tmp_path_factory: pytest.TempPathFactory, hdfs: Hdfs) -> Iterator[Yarn]
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What executors import, packed."""
     file = tmp_path_factory.mktemp("archive") / "executors.tar.gz"
-    subprocess.run([Path(sys.executable).with_name("promo-assets"), "spark-archive", str(file)], check=True, timeout=120)
+    subprocess.run(
+        [Path(sys.executable).with_name("promo-assets"), "spark-archive", str(file)],
+        check=True,
+        timeout=120,
+    )
     return file
 
 
@@ -50,14 +58,23 @@ def on_standalone(world: World, standalone: Standalone, hdfs: Hdfs) -> World:
 def bare_python() -> str:
     """The Python that our environment was made with, which has none of its packages."""
     python = os.path.realpath(sys.executable)
-    assert subprocess.run([python, "-c", "import psycopg"], capture_output=True, check=False).returncode != 0
+    assert (
+        subprocess.run(
+            [python, "-c", "import psycopg"], capture_output=True, check=False
+        ).returncode
+        != 0
+    )
     return python
 
 
 @pytest.fixture
 def on_yarn(world: World, yarn: Yarn, hdfs: Hdfs, archive: Path, bare_python: str) -> World:
     """Executors have all that they import from the archive."""
-    made = _on(world, yarn.env | {"PROMO_SPARK_ARCHIVE": str(archive), "PROMO_SPARK_PYTHON": bare_python}, hdfs)
+    made = _on(
+        world,
+        yarn.env | {"PROMO_SPARK_ARCHIVE": str(archive), "PROMO_SPARK_PYTHON": bare_python},
+        hdfs,
+    )
     configure_spark(made, **ON_YARN)
     return made
 
@@ -79,4 +96,6 @@ def configure_spark(world: World, **more: str) -> None:
     """Writes the world's spark-defaults.conf."""
     folder = world.home / "spark-conf"
     folder.mkdir(exist_ok=True)
-    (folder / "spark-defaults.conf").write_text("".join(f"{name} {value}\n" for name, value in (QUICK_EXECUTORS | more).items()))
+    (folder / "spark-defaults.conf").write_text(
+        "".join(f"{name} {value}\n" for name, value in (QUICK_EXECUTORS | more).items())
+    )

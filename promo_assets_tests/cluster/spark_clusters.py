@@ -29,15 +29,52 @@ class Standalone(Daemons):
     def start(self) -> None:
         self.port, self._web_port = processes.free_port(), processes.free_port()
         own = str(self._properties())
-        master = [self._spark_class(), "org.apache.spark.deploy.master.Master", "--properties-file", own]
-        self._launch("master", [*master, "--host", "127.0.0.1", "--port", str(self.port), "--webui-port", str(self._web_port)], own)
+        master = [
+            self._spark_class(),
+            "org.apache.spark.deploy.master.Master",
+            "--properties-file",
+            own,
+        ]
+        self._launch(
+            "master",
+            [
+                *master,
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(self.port),
+                "--webui-port",
+                str(self._web_port),
+            ],
+            own,
+        )
         for worker in WORKERS:
             self.start_worker(worker)
 
     def start_worker(self, worker: str) -> None:
         own = str(self.temporary(worker))
-        command = [self._spark_class(), "org.apache.spark.deploy.worker.Worker", self.master, "--work-dir", own]
-        self._launch(worker, [*command, "--host", "127.0.0.1", "--webui-port", "0", "--cores", str(CORES), "--memory", "2g"], own)
+        command = [
+            self._spark_class(),
+            "org.apache.spark.deploy.worker.Worker",
+            self.master,
+            "--work-dir",
+            own,
+        ]
+        self._launch(
+            worker,
+            [
+                *command,
+                "--host",
+                "127.0.0.1",
+                "--webui-port",
+                "0",
+                "--cores",
+                str(CORES),
+                "--memory",
+                "2g",
+            ],
+            own,
+        )
 
     def ready(self) -> bool:
         with DIRECTLY.open(f"http://127.0.0.1:{self._web_port}/json/", timeout=5) as answer:
@@ -101,8 +138,19 @@ class Yarn(Daemons):
         )
         for name in self.names:
             own = f"-Djava.io.tmpdir={self.temporary(name)}"
-            java = [str(java_home() / "bin" / "java"), "-Xmx256m", *QUICK_START, "--add-opens=java.base/java.lang=ALL-UNNAMED", own]
-            command = [*java, "-cp", f"{self.conf}:{yarn_classpath()}", f"org.apache.hadoop.yarn.server.{name.lower()}.{name}"]
+            java = [
+                str(java_home() / "bin" / "java"),
+                "-Xmx256m",
+                *QUICK_START,
+                "--add-opens=java.base/java.lang=ALL-UNNAMED",
+                own,
+            ]
+            command = [
+                *java,
+                "-cp",
+                f"{self.conf}:{yarn_classpath()}",
+                f"org.apache.hadoop.yarn.server.{name.lower()}.{name}",
+            ]
             self.launch(name, command, argument=own, port=rpc, env={"JAVA_HOME": str(java_home())})
 
     def ready(self) -> bool:
@@ -121,7 +169,10 @@ class Yarn(Daemons):
     def _configure(self, addresses: Mapping[str, str]) -> None:
         for pages in ("cluster", "node"):
             (self.conf / "webapps" / pages).mkdir(parents=True, exist_ok=True)
-        write_configuration(self.conf / "core-site.xml", {"fs.defaultFS": self._hdfs.uri, "hadoop.tmp.dir": str(self.folder / "tmp")})
+        write_configuration(
+            self.conf / "core-site.xml",
+            {"fs.defaultFS": self._hdfs.uri, "hadoop.tmp.dir": str(self.folder / "tmp")},
+        )
         node = {
             "yarn.resourcemanager.hostname": "127.0.0.1",
             "yarn.nodemanager.hostname": "127.0.0.1",
@@ -139,7 +190,11 @@ class Yarn(Daemons):
             "yarn.resourcemanager.connect.retry-interval.ms": "200",
         }
         write_configuration(self.conf / "yarn-site.xml", node | addresses)
-        queue = {"root.queues": "default", "root.default.capacity": "100", "maximum-am-resource-percent": "1"}
+        queue = {
+            "root.queues": "default",
+            "root.default.capacity": "100",
+            "maximum-am-resource-percent": "1",
+        }
         properties = {f"yarn.scheduler.capacity.{name}": value for name, value in queue.items()}
         write_configuration(self.conf / "capacity-scheduler.xml", properties)
 
@@ -147,7 +202,12 @@ class Yarn(Daemons):
 def _executors_below(record: Path) -> list[psutil.Process]:
     found = processes.running(record)
     below = found[0].children(recursive=True) if found else []
-    return [each for each in below if any(EXECUTOR in part for part in _command(each)) and os.path.basename(_command(each)[0]) == "java"]
+    return [
+        each
+        for each in below
+        if any(EXECUTOR in part for part in _command(each))
+        and os.path.basename(_command(each)[0]) == "java"
+    ]
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -28,18 +28,31 @@ class FarLake:
         self._far = Runs(spark, world.home / "far", root=self.root)
         for day in DAYS[:2]:
             written = self.local.write_raw(day)
-            self.files.write_bytes(written.read_bytes(), f"{self._far.lake.day_path(tables.RAW_EVENTS, day)}/{written.name}")
+            self.files.write_bytes(
+                written.read_bytes(),
+                f"{self._far.lake.day_path(tables.RAW_EVENTS, day)}/{written.name}",
+            )
 
     def launch(self, job: str, *more: str) -> subprocess.Popen[str]:
         """As a shell does."""
         command = [str(Path(sys.executable).with_name("dg")), "launch", "--job", job, *more]
-        return subprocess.Popen(command, env=self._env | QUICKLY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            command,
+            env=self._env | QUICKLY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     def differences(self) -> list[tuple]:
         """Tables and days whose rows differ: here, there."""
         here, there = self.local.all_contents(DAYS[:2]), self._far.all_contents(DAYS[:2])
         assert {name for _, name, _ in here} >= {"events", "visits"}
-        return [(key, here.get(key), there.get(key)) for key in here.keys() | there.keys() if here.get(key) != there.get(key)]
+        return [
+            (key, here.get(key), there.get(key))
+            for key in here.keys() | there.keys()
+            if here.get(key) != there.get(key)
+        ]
 
 
 def succeed(run: subprocess.Popen[str]) -> None:
@@ -47,7 +60,9 @@ def succeed(run: subprocess.Popen[str]) -> None:
     assert run.returncode == 0, told[-4_000:]
 
 
-def test_a_day_on_a_standalone_cluster_is_as_on_local_folders(spark: SparkSession, on_standalone: World) -> None:
+def test_a_day_on_a_standalone_cluster_is_as_on_local_folders(
+    spark: SparkSession, on_standalone: World
+) -> None:
     lake = FarLake(spark, on_standalone)
     assert lake.local.run("daily_lake", DAYS[1]).success
     succeed(lake.launch("daily_lake", "--partition", str(DAYS[1])))
@@ -56,7 +71,9 @@ def test_a_day_on_a_standalone_cluster_is_as_on_local_folders(spark: SparkSessio
 
 
 @pytest.mark.whole
-def test_executors_killed_while_the_lake_is_loaded(spark: SparkSession, on_standalone: World, standalone: Standalone) -> None:
+def test_executors_killed_while_the_lake_is_loaded(
+    spark: SparkSession, on_standalone: World, standalone: Standalone
+) -> None:
     lake = FarLake(spark, on_standalone)
     assert lake.local.run("initial_load").success
     load = lake.launch("initial_load")
@@ -70,7 +87,9 @@ def test_executors_killed_while_the_lake_is_loaded(spark: SparkSession, on_stand
 
 
 @pytest.mark.whole
-def test_the_initial_load_and_a_day_on_yarn_are_as_on_local_folders(spark: SparkSession, on_yarn: World) -> None:
+def test_the_initial_load_and_a_day_on_yarn_are_as_on_local_folders(
+    spark: SparkSession, on_yarn: World
+) -> None:
     lake = FarLake(spark, on_yarn)
     assert lake.local.run("initial_load").success
     succeed(lake.launch("initial_load"))

@@ -68,8 +68,16 @@ class Everything:
         found = [f"told: {text[:200]}" for text in self.told if _marked(text)]
         found += [f"shown: {url}" for url, page in self.shown.items() if _marked(page)]
         found += [f"process: {line[:200]}" for line in self.command_lines if _marked(line)]
-        found += [f"file: {file}" for folder in (self.world.home, self.spark_folder) for file in _marked_files(folder)]
-        found += [f"log: {self.postgres_log}"] if _marked(self.postgres_log.read_text(errors="replace")) else []
+        found += [
+            f"file: {file}"
+            for folder in (self.world.home, self.spark_folder)
+            for file in _marked_files(folder)
+        ]
+        found += (
+            [f"log: {self.postgres_log}"]
+            if _marked(self.postgres_log.read_text(errors="replace"))
+            else []
+        )
         for url in (self.dagster_url, self.world.postgres_url):
             found += [f"table: {table}" for table in _marked_tables(url)]
         return found
@@ -77,13 +85,21 @@ class Everything:
 
 @pytest.fixture(scope="module")
 def everything(
-    services, standalone: Standalone, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+    services,
+    standalone: Standalone,
+    tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
 ) -> Iterator[Everything]:
     name = f"w{uuid.uuid4().hex[:10]}"
     with ExitStack() as all_of_it:
-        url, dagster_url = (all_of_it.enter_context(database(services.postgres_url, each)) for each in (name, f"{name}d"))
+        url, dagster_url = (
+            all_of_it.enter_context(database(services.postgres_url, each))
+            for each in (name, f"{name}d")
+        )
         with psycopg.connect(url) as connection:
-            ((ledger_id,),) = connection.execute("SELECT ledger_id::text FROM promo_ledger.stream").fetchall()
+            ((ledger_id,),) = connection.execute(
+                "SELECT ledger_id::text FROM promo_ledger.stream"
+            ).fetchall()
         acls = documented_acls(ledger_id)
         users = sorted({acl.principal.removeprefix("User:") for acl in acls})
         kafka = SecureKafka(tmp_path_factory.mktemp("secret-kafka"), users)
@@ -91,7 +107,13 @@ def everything(
         all_of_it.enter_context(kafka)
         for done in kafka.admin.create_acls(acls).values():
             done.result()
-        world = World(kafka.address, url, tmp_path_factory.mktemp("secrets"), *TOPICS, kafka_login=kafka.login())
+        world = World(
+            kafka.address,
+            url,
+            tmp_path_factory.mktemp("secrets"),
+            *TOPICS,
+            kafka_login=kafka.login(),
+        )
         world.create_topics(*TOPICS)
         secret = tmp_path_factory.mktemp("given") / "kafka_password"
         secret.write_text(f"{kafka.passwords['promo_stream']}\n")
@@ -101,8 +123,20 @@ def everything(
         )
         dagster = all_of_it.enter_context(_role(dagster_url, f"{name}_dagster", OF_DAGSTER))
         with psycopg.connect(dagster_url) as connection:
-            connection.execute(sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(sql.Identifier(f"{name}_dagster")))
-        _as_owner(world, "ledger", "apply", "--grant-to", f"{name}_stream", "--feedback-reader", f"{name}_lake")
+            connection.execute(
+                sql.SQL("GRANT CREATE ON SCHEMA public TO {}").format(
+                    sql.Identifier(f"{name}_dagster")
+                )
+            )
+        _as_owner(
+            world,
+            "ledger",
+            "apply",
+            "--grant-to",
+            f"{name}_stream",
+            "--feedback-reader",
+            f"{name}_lake",
+        )
         world.execute(f"GRANT SELECT, UPDATE (feedback) ON subscribers_feedback TO {name}_push")
         world.extra_env |= kafka.environment("promo_stream") | standalone.env
         del world.extra_env["PROMO_KAFKA_PASSWORD"]
@@ -129,29 +163,54 @@ def _run_everything(made: Everything, whole: bool) -> None:
     configure_spark(
         world,
         **{"spark.ui.enabled": "true", "spark.ui.port": str(ui), "spark.cores.max": "2"},
-        **{"spark.eventLog.enabled": "true", "spark.eventLog.dir": events.as_uri(), "spark.eventLog.compress": "false"},
+        **{
+            "spark.eventLog.enabled": "true",
+            "spark.eventLog.dir": events.as_uri(),
+            "spark.eventLog.compress": "false",
+        },
     )
     world.favour({(f"client-{number}", "r") for number in range(50)})
     world.send(campaign("r", "promo", NOW - 100, NOW + 86_400), b"broken")
     told = campaign("r", "of the day", NOW - 100, NOW + 86_400)
     noon = int(datetime.fromisoformat(f"{DAY}T12:00:00Z").timestamp())
     row = (*told.values(), "client-1", noon)
-    world.execute(f"INSERT INTO subscribers_feedback VALUES (DEFAULT, {', '.join(['%s'] * len(row))}, 'yes')", row)
+    world.execute(
+        f"INSERT INTO subscribers_feedback VALUES (DEFAULT, {', '.join(['%s'] * len(row))}, 'yes')",
+        row,
+    )
     if whole:
         _run(made, "lake", "sample", "--days", "1", "--last-day", DAY, "--events-per-day", "300")
     with _dagster_dev(world, dagster_port) as url:
-        wait_for(lambda: len(world.messages()) == 50 and len(world.dead_letters()) == 1, "the stream's work", 180)
+        wait_for(
+            lambda: len(world.messages()) == 50 and len(world.dead_letters()) == 1,
+            "the stream's work",
+            180,
+        )
         if whole:
             _run_job(url, "daily_lake")
             _run_job(url, "campaign_results")
         else:  # who reads the feedback, without the marts that are made of it
             _run_job(url, "campaign_results", ["stg", "subscribers_feedback"])
-        made.shown |= _crawl(f"http://127.0.0.1:{ui}/", f"http://127.0.0.1:{ui}/api/v1/applications")
+        made.shown |= _crawl(
+            f"http://127.0.0.1:{ui}/", f"http://127.0.0.1:{ui}/api/v1/applications"
+        )
         made.shown |= {"dagster": json.dumps(_ask(url, "{ instance { info } }"))}
-        for command in (["status"], ["status", "--json"], ["campaigns", "waiting"], ["ledger", "clean", "--dry-run"], ["ledger", "clean"]):
+        for command in (
+            ["status"],
+            ["status", "--json"],
+            ["campaigns", "waiting"],
+            ["ledger", "clean", "--dry-run"],
+            ["ledger", "clean"],
+        ):
             _run(made, *command)
         _run(
-            made, "push", "--until-caught-up", "--feedback-share", "1", PROMO_POSTGRES_URL=made.push_url, **_kafka_user(made, "promo_push")
+            made,
+            "push",
+            "--until-caught-up",
+            "--feedback-share",
+            "1",
+            PROMO_POSTGRES_URL=made.push_url,
+            **_kafka_user(made, "promo_push"),
         )
         for what in ("list", "replay"):
             _run(made, "dead-letters", what, **_kafka_user(made, "promo_operator"))
@@ -159,10 +218,17 @@ def _run_everything(made: Everything, whole: bool) -> None:
         _run(made, "stream", "reprocess", "--from-offset", "0:0")
     # What goes wrong is told, and not with what.
     _run(made, "stream", "run", status=1, PROMO_KAFKA_PASSWORD_FILE="", PROMO_KAFKA_PASSWORD=WRONG)
-    wrong = world.env["PROMO_POSTGRES_URL"].replace(quote(OF_STREAM, safe=""), quote(WRONG, safe=""))
+    wrong = world.env["PROMO_POSTGRES_URL"].replace(
+        quote(OF_STREAM, safe=""), quote(WRONG, safe="")
+    )
     for command in (["stream", "run"], ["ledger", "apply"], ["status"], ["campaigns", "waiting"]):
         _run(made, *command, status=0 if command == ["status"] else 1, PROMO_POSTGRES_URL=wrong)
-    _run(made, "status", status=2, PROMO_POSTGRES_URL=f"postgresql://user:{quote(WRONG, safe='')}@host:port/database")
+    _run(
+        made,
+        "status",
+        status=2,
+        PROMO_POSTGRES_URL=f"postgresql://user:{quote(WRONG, safe='')}@host:port/database",
+    )
 
 
 def test_no_secret_is_to_be_found_anywhere(everything: Everything) -> None:
@@ -182,11 +248,19 @@ def test_control_the_search_finds_what_is_planted(everything: Everything) -> Non
     for url, note in ((everything.dagster_url, packed), (world.postgres_url, OF_STREAM)):
         with psycopg.connect(url) as connection:
             connection.execute("CREATE TABLE planted AS SELECT %s AS note", (note,))
-    with psycopg.connect(world.postgres_url) as connection, pytest.raises(psycopg.errors.DivisionByZero):
-        connection.execute(sql.SQL("SELECT {} || 1 / 0").format(sql.Literal(OF_PUSH.partition("#")[2])))
+    with (
+        psycopg.connect(world.postgres_url) as connection,
+        pytest.raises(psycopg.errors.DivisionByZero),
+    ):
+        connection.execute(
+            sql.SQL("SELECT {} || 1 / 0").format(sql.Literal(OF_PUSH.partition("#")[2]))
+        )
     child = [sys.executable, "-c", "import sys; sys.stdin.read()", OF_DAGSTER]
     with _command_lines_seen(everything), subprocess.Popen(child, stdin=subprocess.PIPE) as process:
-        wait_for(lambda: any(OF_DAGSTER in line for line in everything.command_lines), "the planted process")
+        wait_for(
+            lambda: any(OF_DAGSTER in line for line in everything.command_lines),
+            "the planted process",
+        )
         process.communicate()
     kinds = [place.partition(":")[0] for place in everything.places_with_the_mark()]
     assert kinds == ["process", "file", "log", "table", "table"]
@@ -209,7 +283,9 @@ def _marked_tables(url: str) -> Iterator[str]:
             "SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema')"
         ).fetchall()
         for schema, table in tables:
-            rows = connection.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(schema, table)))
+            rows = connection.execute(
+                sql.SQL("SELECT * FROM {}").format(sql.Identifier(schema, table))
+            )
             if any(_marked(_unpacked(value)) for row in rows for value in row):
                 yield f"{schema}.{table}"
 
@@ -233,7 +309,12 @@ def _crawl(*begin: str) -> dict[str, str]:
     todo = [*begin]
     while todo and len(shown) < PAGES_AT_MOST:
         url = todo.pop(0).partition("#")[0]
-        if url in shown or urlsplit(url).netloc != urlsplit(begin[0]).netloc or "/kill" in url or "/static/" in url:
+        if (
+            url in shown
+            or urlsplit(url).netloc != urlsplit(begin[0]).netloc
+            or "/kill" in url
+            or "/static/" in url
+        ):
             continue
         try:
             with DIRECTLY.open(url, timeout=30) as answer:
@@ -241,10 +322,23 @@ def _crawl(*begin: str) -> dict[str, str]:
         except HTTPError as error:
             shown[url] = error.read().decode(errors="replace")
             continue
-        todo += [urljoin(url, link.replace("&amp;", "&")) for link in re.findall(r'href="([^"#][^"]*)"', page)]
+        todo += [
+            urljoin(url, link.replace("&amp;", "&"))
+            for link in re.findall(r'href="([^"#][^"]*)"', page)
+        ]
         if url.endswith("/api/v1/applications"):
-            parts = ("environment", "allexecutors", "jobs", "stages?details=true", "sql?details=true&planDescription=true&length=1000")
-            todo += [f"{url}/{application['id']}/{part}" for application in json.loads(page) for part in parts]
+            parts = (
+                "environment",
+                "allexecutors",
+                "jobs",
+                "stages?details=true",
+                "sql?details=true&planDescription=true&length=1000",
+            )
+            todo += [
+                f"{url}/{application['id']}/{part}"
+                for application in json.loads(page)
+                for part in parts
+            ]
     return shown
 
 
@@ -275,15 +369,26 @@ def _role(database_url: str, role: str, password: str) -> Iterator[str]:
         connection.execute(make.format(role=sql.Identifier(role), password=sql.Literal(password)))
         try:
             parts = urlsplit(database_url)
-            yield parts._replace(netloc=f"{role}:{quote(password, safe='')}@{parts.hostname}:{parts.port}").geturl()
+            yield parts._replace(
+                netloc=f"{role}:{quote(password, safe='')}@{parts.hostname}:{parts.port}"
+            ).geturl()
         finally:
-            connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
+            connection.execute(
+                sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role))
+            )
 
 
 @contextlib.contextmanager
 def _dagster_dev(world: World, port: int) -> Iterator[str]:
     """As `make dev` runs it; its address."""
-    command = [Path(sys.executable).with_name("promo-assets"), "with-dagster", "dagster", "dev", "-w", "workspace.yaml"]
+    command = [
+        Path(sys.executable).with_name("promo-assets"),
+        "with-dagster",
+        "dagster",
+        "dev",
+        "-w",
+        "workspace.yaml",
+    ]
     with (world.home / "dagster-dev.log").open("wb") as log:
         process = subprocess.Popen(
             [*command, "-h", "127.0.0.1", "-p", str(port)],
@@ -299,26 +404,52 @@ def _dagster_dev(world: World, port: int) -> Iterator[str]:
 
 def _run(made: Everything, *arguments: str, status: int = 0, **env: str) -> None:
     command = [str(Path(sys.executable).with_name("promo-assets")), "--debug", *arguments]
-    done = subprocess.run(command, env=made.world.env | QUICKLY | env, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command,
+        env=made.world.env | QUICKLY | env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     made.told.append(done.stdout + done.stderr)
     assert done.returncode == status, (arguments, done.stderr[-2_000:])
 
 
 def _as_owner(world: World, *arguments: str) -> None:
-    subprocess.run([Path(sys.executable).with_name("promo-assets"), *arguments], env=world.env, check=True, timeout=60)
+    subprocess.run(
+        [Path(sys.executable).with_name("promo-assets"), *arguments],
+        env=world.env,
+        check=True,
+        timeout=60,
+    )
 
 
 def _run_job(url: str, job: str, *assets: list[str]) -> None:
     """For the day; of these assets, where some are named."""
-    where = {"repositoryLocationName": "promo_assets", "repositoryName": "__repository__", "jobName": job}
+    where = {
+        "repositoryLocationName": "promo_assets",
+        "repositoryName": "__repository__",
+        "jobName": job,
+    }
     where |= {"assetSelection": [{"path": path} for path in assets]} if assets else {}
-    params = {"selector": where, "runConfigData": {}, "executionMetadata": {"tags": [{"key": "dagster/partition", "value": DAY}]}}
+    params = {
+        "selector": where,
+        "runConfigData": {},
+        "executionMetadata": {"tags": [{"key": "dagster/partition", "value": DAY}]},
+    }
     run_id = _ask(url, LAUNCH, params=params)["launchRun"]["run"]["runId"]
-    wait_for(lambda: _ask(url, STATUS, id=run_id)["runOrError"]["status"] in ("SUCCESS", "FAILURE"), f"the end of {job}", 180)
+    wait_for(
+        lambda: _ask(url, STATUS, id=run_id)["runOrError"]["status"] in ("SUCCESS", "FAILURE"),
+        f"the end of {job}",
+        180,
+    )
     assert _ask(url, STATUS, id=run_id)["runOrError"]["status"] == "SUCCESS"
 
 
 def _ask(url: str, query: str, **variables: Any) -> dict[str, Any]:
     body = json.dumps({"query": query, "variables": variables}).encode()
-    with DIRECTLY.open(Request(f"{url}/graphql", body, {"Content-Type": "application/json"}), timeout=60) as answer:
+    with DIRECTLY.open(
+        Request(f"{url}/graphql", body, {"Content-Type": "application/json"}), timeout=60
+    ) as answer:
         return json.load(answer)["data"]

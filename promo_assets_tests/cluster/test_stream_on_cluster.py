@@ -26,25 +26,41 @@ EXECUTOR_POINTS = [
 ]
 
 
-def test_executors_killed_at_every_point_of_a_delivery_of_100_000_pairs(on_standalone: World) -> None:
+def test_executors_killed_at_every_point_of_a_delivery_of_100_000_pairs(
+    on_standalone: World,
+) -> None:
     campaigns, favourites = load(on_standalone)
     configure_spark(on_standalone, **killing_executors(on_standalone, *EXECUTOR_POINTS))
     run(on_standalone)
-    assert {file.name for file in on_standalone.home.glob("killed-*")} == {f"killed-{point}" for point in EXECUTOR_POINTS}
+    assert {file.name for file in on_standalone.home.glob("killed-*")} == {
+        f"killed-{point}" for point in EXECUTOR_POINTS
+    }
     assert problems(on_standalone, campaigns, [favourites]) == []
     assert len(on_standalone.rows()) == RESTAURANTS * CLIENTS
     assert [letter.value() for letter in on_standalone.dead_letters()] == [b"broken"]
 
 
 @pytest.mark.whole
-def test_the_number_of_lanes_follows_the_executors_and_a_unit_keeps_its_own(on_standalone: World) -> None:
+def test_the_number_of_lanes_follows_the_executors_and_a_unit_keeps_its_own(
+    on_standalone: World,
+) -> None:
     """Two cores first, and the driver is killed with a dispatch half delivered; then four, of which three shards can be used."""
     world = on_standalone
     world.favour(FOLLOWERS)
-    before, after = ([campaign("r", f"{when}-{number}", NOW - 100, NOW + 86_400) for number in range(5)] for when in ("before", "after"))
+    before, after = (
+        [campaign("r", f"{when}-{number}", NOW - 100, NOW + 86_400) for number in range(5)]
+        for when in ("before", "after")
+    )
     world.send(*before)
-    configure_spark(world, **cores(2), **killing_executors(world, "before the Kafka commit") | {"spark.executorEnv.KILL_WHOM": "driver"})
-    stream = StreamProcess(world, env={"PYTHONPATH": StreamProcess.HOOKS, "KILL_MARK": str(world.home / "killed")})
+    configure_spark(
+        world,
+        **cores(2),
+        **killing_executors(world, "before the Kafka commit")
+        | {"spark.executorEnv.KILL_WHOM": "driver"},
+    )
+    stream = StreamProcess(
+        world, env={"PYTHONPATH": StreamProcess.HOOKS, "KILL_MARK": str(world.home / "killed")}
+    )
     try:
         stream.wait_until_killed()
     finally:
@@ -53,7 +69,10 @@ def test_the_number_of_lanes_follows_the_executors_and_a_unit_keeps_its_own(on_s
     configure_spark(world, **cores(4))
     world.send(*after)
     run(world)
-    assert world.execute("SELECT shards FROM promo_ledger.dispatches ORDER BY opened_at") == [(2,), (3,)]
+    assert world.execute("SELECT shards FROM promo_ledger.dispatches ORDER BY opened_at") == [
+        (2,),
+        (3,),
+    ]
     assert problems(world, before + after, [FOLLOWERS]) == []
 
 
@@ -67,7 +86,9 @@ def test_on_yarn_with_all_that_executors_import_in_an_archive(on_yarn: World) ->
 
 
 @pytest.mark.whole
-def test_an_executor_killed_in_the_middle_of_100_000_pairs_on_yarn(on_yarn: World, yarn: Yarn) -> None:
+def test_an_executor_killed_in_the_middle_of_100_000_pairs_on_yarn(
+    on_yarn: World, yarn: Yarn
+) -> None:
     campaigns, favourites = load(on_yarn)
     stream = StreamProcess(on_yarn, "--until-caught-up")
     try:
@@ -89,7 +110,11 @@ def test_no_room_on_the_cluster_is_told_while_the_stream_waits(on_standalone: Wo
     stream = StreamProcess(world)
     try:
         told = f"{world.settings.spark_master} has given no executor yet: has the cluster room?"
-        wait_for(lambda: world.execute("SELECT last_error FROM promo_ledger.heartbeat") == [(told,)], "what it waits for", 90)
+        wait_for(
+            lambda: world.execute("SELECT last_error FROM promo_ledger.heartbeat") == [(told,)],
+            "what it waits for",
+            90,
+        )
         assert told in stream.tail()
         stream.process.terminate()
         assert stream.process.wait(30) == 0
@@ -100,11 +125,21 @@ def test_no_room_on_the_cluster_is_told_while_the_stream_waits(on_standalone: Wo
 @pytest.mark.parametrize(
     ("master", "env", "told"),
     [
-        ("spark://127.0.0.1:1", {}, "PROMO_SPARK_MASTER=spark://127.0.0.1:1: no master of Spark answers there"),
-        ("yarn", {}, "PROMO_SPARK_MASTER=yarn: HADOOP_CONF_DIR must name the folder of YARN's and HDFS's configuration"),
+        (
+            "spark://127.0.0.1:1",
+            {},
+            "PROMO_SPARK_MASTER=spark://127.0.0.1:1: no master of Spark answers there",
+        ),
+        (
+            "yarn",
+            {},
+            "PROMO_SPARK_MASTER=yarn: HADOOP_CONF_DIR must name the folder of YARN's and HDFS's configuration",
+        ),
     ],
 )
-def test_a_cluster_that_is_not_there_is_told_in_one_line(world: World, master: str, env: dict[str, str], told: str) -> None:
+def test_a_cluster_that_is_not_there_is_told_in_one_line(
+    world: World, master: str, env: dict[str, str], told: str
+) -> None:
     stream = StreamProcess(world, env={"PROMO_SPARK_MASTER": master, **env})
     try:
         assert stream.process.wait(60) == 1
@@ -115,9 +150,16 @@ def test_a_cluster_that_is_not_there_is_told_in_one_line(world: World, master: s
 
 def load(world: World) -> tuple[list[dict], set[tuple[str, str]]]:
     """100,000 pairs, due, and a broken message."""
-    favourites = {(f"client-{client}", f"restaurant-{number}") for client in range(CLIENTS) for number in range(RESTAURANTS)}
+    favourites = {
+        (f"client-{client}", f"restaurant-{number}")
+        for client in range(CLIENTS)
+        for number in range(RESTAURANTS)
+    }
     world.favour(sorted(favourites))
-    campaigns = [campaign(f"restaurant-{number}", "promo", NOW - 100, NOW + 86_400) for number in range(RESTAURANTS)]
+    campaigns = [
+        campaign(f"restaurant-{number}", "promo", NOW - 100, NOW + 86_400)
+        for number in range(RESTAURANTS)
+    ]
     world.send(*campaigns, b"broken")
     return campaigns, favourites
 

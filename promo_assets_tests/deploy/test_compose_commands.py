@@ -59,7 +59,9 @@ def secrets(world: World) -> Iterator[dict[str, str]]:
         "PGPASSWORD": str(owner.password),
     }
     world.execute("DROP DATABASE IF EXISTS dagster")  # the local server's own
-    subprocess.run([PROJECT_ROOT / "deploy" / "postgres" / "roles.sh"], env=environment, check=True, timeout=60)
+    subprocess.run(
+        [PROJECT_ROOT / "deploy" / "postgres" / "roles.sh"], env=environment, check=True, timeout=60
+    )
     place = f"127.0.0.1:{owner.port}"
     try:
         yield {
@@ -90,47 +92,75 @@ def send(world: World, name: str) -> None:
     """A campaign to all, and until all have it."""
     so_far = len(world.messages())
     world.send(campaign("r", name, NOW - 100, NOW + 86_400))
-    wait_for(lambda: len(world.messages()) == so_far + len(FOLLOWERS), f"the notifications of {name}", 180)
+    wait_for(
+        lambda: len(world.messages()) == so_far + len(FOLLOWERS),
+        f"the notifications of {name}",
+        180,
+    )
 
 
-def test_the_sensor_starts_a_stream_on_the_cluster_as_the_role_that_owns_nothing(world: World, here: Here) -> None:
+def test_the_sensor_starts_a_stream_on_the_cluster_as_the_role_that_owns_nothing(
+    world: World, here: Here
+) -> None:
     world.send(b"broken")
     send(world, "first")
     assert problems(world, [campaign("r", "first", NOW - 100, NOW + 86_400)], [FOLLOWERS]) == []
-    wait_for(lambda: [letter.value() for letter in world.dead_letters()] == [b"broken"], "the dead letter")
-    assert world.execute("SELECT holder LIKE 'dagster run %%' FROM promo_ledger.heartbeat") == [(True,)]
-    connected = "SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name LIKE 'promo stream%%'"
+    wait_for(
+        lambda: [letter.value() for letter in world.dead_letters()] == [b"broken"],
+        "the dead letter",
+    )
+    assert world.execute("SELECT holder LIKE 'dagster run %%' FROM promo_ledger.heartbeat") == [
+        (True,)
+    ]
+    connected = (
+        "SELECT DISTINCT usename FROM pg_stat_activity WHERE application_name LIKE 'promo stream%%'"
+    )
     assert world.execute(connected) == [("promo_stream",)]
 
 
 def test_a_second_run_of_the_stream_waits_in_the_queue_and_others_pass_it(here: Here) -> None:
     second, other = launch(here, "promo_stream"), launch(here, "promo_retention")
-    wait_for(lambda: runs(here, "promo_retention").get(other) == "SUCCESS", "the end of another job's run", 120)
+    wait_for(
+        lambda: runs(here, "promo_retention").get(other) == "SUCCESS",
+        "the end of another job's run",
+        120,
+    )
     found = runs(here, "promo_stream")
     assert found.pop(second) == "QUEUED"
     assert list(found.values()) == ["STARTED"]
 
 
-def test_history_is_in_postgres_and_its_password_is_not_shown(here: Here, secrets: dict[str, str]) -> None:
+def test_history_is_in_postgres_and_its_password_is_not_shown(
+    here: Here, secrets: dict[str, str]
+) -> None:
     shown = ask(here, CONFIGURATION)["instance"]["info"]
     assert "promo_assets/subsystem" in shown
     assert not any(password in shown for password in PASSWORDS.values())
     with psycopg.connect(secrets["dagster_url"]) as connection:
         for table in ("runs", "event_logs", "job_ticks"):
-            count_of = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
+            count_of = connection.execute(
+                sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
+            ).fetchone()
             assert count_of
             assert count_of[0] > 0, table
 
 
-def test_while_dagsters_database_is_away_the_same_run_goes_on_streaming(world: World, here: Here) -> None:
+def test_while_dagsters_database_is_away_the_same_run_goes_on_streaming(
+    world: World, here: Here
+) -> None:
     who = "SELECT holder, started_at FROM promo_ledger.heartbeat"
     before = world.execute(who)
     world.execute("ALTER DATABASE dagster ALLOW_CONNECTIONS false")
     try:
-        world.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'dagster'")
+        world.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'dagster'"
+        )
         for name in ("while away", "still away"):
             send(world, name)
-        wait_for(lambda: "Dagster's database cannot be told" in here.log("code-location").read_text(), "the run's word on it")
+        wait_for(
+            lambda: "Dagster's database cannot be told" in here.log("code-location").read_text(),
+            "the run's word on it",
+        )
     finally:
         world.execute("ALTER DATABASE dagster ALLOW_CONNECTIONS true")
     send(world, "back")
@@ -138,16 +168,24 @@ def test_while_dagsters_database_is_away_the_same_run_goes_on_streaming(world: W
 
 
 @pytest.mark.whole
-def test_a_run_that_went_with_its_container_is_found_dead_and_gives_its_place_in_the_queue_back(world: World, here: Here) -> None:
+def test_a_run_that_went_with_its_container_is_found_dead_and_gives_its_place_in_the_queue_back(
+    world: World, here: Here
+) -> None:
     for service in OF_DAGSTER:  # compose starts what did not bear the loss of its database
         here.start_again_if_ended(service)
     (alive,) = [run for run, status in runs(here, "promo_stream").items() if status == "STARTED"]
     lost = launch(here, "initial_load")
-    wait_for(lambda: runs(here, "initial_load")[lost] == "STARTED", "the start of a run of the lake", 120)
+    wait_for(
+        lambda: runs(here, "initial_load")[lost] == "STARTED", "the start of a run of the lake", 120
+    )
     here.kill("code-location")
     here.start("code-location")
     here.wait_until_healthy("code-location")
-    wait_for(lambda: runs(here, "initial_load")[lost] == "FAILURE", "the end of the run that is gone", 180)
+    wait_for(
+        lambda: runs(here, "initial_load")[lost] == "FAILURE",
+        "the end of the run that is gone",
+        180,
+    )
     send(world, "after the restart")
     assert runs(here, "promo_stream")[alive] == "FAILURE"
 
@@ -157,7 +195,11 @@ def test_hdfs_is_not_healthy_before_a_block_can_be_written(world: World) -> None
     alone = Here(world, {}, "alone")
     try:
         alone.start("namenode")
-        wait_for(lambda: "no DataNode can take a block yet" in alone.check("namenode").stderr, "a NameNode that lacks a DataNode", 60)
+        wait_for(
+            lambda: "no DataNode can take a block yet" in alone.check("namenode").stderr,
+            "a NameNode that lacks a DataNode",
+            60,
+        )
         alone.start("datanode")
         alone.wait_until_healthy("namenode")
     finally:
@@ -165,19 +207,32 @@ def test_hdfs_is_not_healthy_before_a_block_can_be_written(world: World) -> None
 
 
 def launch(here: Here, job: str) -> str:
-    where = {"repositoryLocationName": "promo_assets", "repositoryName": "__repository__", "jobName": job}
+    where = {
+        "repositoryLocationName": "promo_assets",
+        "repositoryName": "__repository__",
+        "jobName": job,
+    }
     launched = ask(here, LAUNCH, params={"selector": where, "runConfigData": {}})["launchRun"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
     return launched["run"]["runId"]
 
 
 def runs(here: Here, job: str) -> dict[str, str]:
-    return {run["runId"]: run["status"] for run in ask(here, RUNS, job=job)["runsOrError"]["results"]}
+    return {
+        run["runId"]: run["status"] for run in ask(here, RUNS, job=job)["runsOrError"]["results"]
+    }
 
 
 # Each connection that an outage of the database has closed fails once.
-@retry(retry=retry_if_exception_type(HTTPError), wait=wait_fixed(0.5), stop=stop_after_attempt(10), reraise=True)
+@retry(
+    retry=retry_if_exception_type(HTTPError),
+    wait=wait_fixed(0.5),
+    stop=stop_after_attempt(10),
+    reraise=True,
+)
 def ask(here: Here, query: str, **variables: Any) -> dict[str, Any]:
     body = json.dumps({"query": query, "variables": variables}).encode()
-    with DIRECTLY.open(Request(f"{here.url}/graphql", body, {"Content-Type": "application/json"}), timeout=30) as answer:
+    with DIRECTLY.open(
+        Request(f"{here.url}/graphql", body, {"Content-Type": "application/json"}), timeout=30
+    ) as answer:
         return json.load(answer)["data"]

@@ -20,7 +20,12 @@ every_service = pytest.mark.parametrize("service", SERVICES)
 
 def test_it_keeps_to_the_compose_schema() -> None:
     check = Path(sys.executable).with_name("check-jsonschema")
-    done = subprocess.run([check, "--builtin-schema", "vendor.compose-spec", FILE], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [check, "--builtin-schema", "vendor.compose-spec", FILE],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -47,7 +52,9 @@ def test_a_service_runs_as_somebody_else_than_root_from_a_pinned_image(service: 
 
 @every_service
 def test_nothing_is_published_but_the_ui_and_that_on_loopback_unless_asked(service: str) -> None:
-    assert SERVICES[service].get("ports", []) == (["${PROMO_UI_ADDRESS:-127.0.0.1:3000}:3000"] if service == "webserver" else [])
+    assert SERVICES[service].get("ports", []) == (
+        ["${PROMO_UI_ADDRESS:-127.0.0.1:3000}:3000"] if service == "webserver" else []
+    )
     assert service == "webserver" or SERVICES[service]["networks"] == ["promo"]
     assert WHOLE["networks"]["promo"] == {"internal": True}
 
@@ -55,7 +62,11 @@ def test_nothing_is_published_but_the_ui_and_that_on_loopback_unless_asked(servi
 @every_service
 def test_a_secret_is_a_file_that_is_declared_and_a_setting_is_known(service: str) -> None:
     environment = SERVICES[service].get("environment", {})
-    named = {value.removeprefix("/run/secrets/") for value in map(str, environment.values()) if value.startswith("/run/secrets/")}
+    named = {
+        value.removeprefix("/run/secrets/")
+        for value in map(str, environment.values())
+        if value.startswith("/run/secrets/")
+    }
     assert named <= set(SERVICES[service].get("secrets", []))
     assert set(SERVICES[service].get("secrets", [])) <= set(WHOLE["secrets"])
     assert not any(re.search(r"PASSWORD$|_URL$|TOKEN|SECRET", name) for name in environment)
@@ -64,7 +75,11 @@ def test_a_secret_is_a_file_that_is_declared_and_a_setting_is_known(service: str
 
 
 def test_who_knows_which_secret() -> None:
-    assert {name: set(parts.get("secrets", [])) for name, parts in SERVICES.items() if parts.get("secrets")} == {
+    assert {
+        name: set(parts.get("secrets", []))
+        for name, parts in SERVICES.items()
+        if parts.get("secrets")
+    } == {
         "postgres": {"owner_password", "stream_password", "lake_password", "dagster_password"},
         "prepare": {"owner_url"},
         "code-location": {"stream_url", "lake_url", "dagster_url"},
@@ -72,19 +87,31 @@ def test_who_knows_which_secret() -> None:
         "daemon": {"dagster_url"},
     }
     of_dagster = {"PROMO_DAGSTER_POSTGRES_URL_FILE": "/run/secrets/dagster_url"}
-    assert all(SERVICES[service]["environment"] == of_dagster for service in ("webserver", "daemon"))
+    assert all(
+        SERVICES[service]["environment"] == of_dagster for service in ("webserver", "daemon")
+    )
 
 
 @every_service
 def test_a_service_waits_until_those_can_be_used_that_its_settings_name(service: str) -> None:
-    settings = {name: str(value) for name, value in SERVICES[service].get("environment", {}).items() if name.startswith("PROMO_")}
-    hosts = {found[1] for value in settings.values() if (found := re.search(r"\b([a-z-]+):\d+", value))}
+    settings = {
+        name: str(value)
+        for name, value in SERVICES[service].get("environment", {}).items()
+        if name.startswith("PROMO_")
+    }
+    hosts = {
+        found[1] for value in settings.values() if (found := re.search(r"\b([a-z-]+):\d+", value))
+    }
     hosts |= {"postgres"} if any(value.endswith("_url") for value in settings.values()) else set()
     assert hosts <= _usable_before(service)
 
 
 def _usable_before(service: str) -> set[str]:
-    waits_for = [name for name, how in SERVICES[service].get("depends_on", {}).items() if how["condition"] != "service_started"]
+    waits_for = [
+        name
+        for name, how in SERVICES[service].get("depends_on", {}).items()
+        if how["condition"] != "service_started"
+    ]
     return set(waits_for).union(*map(_usable_before, waits_for))
 
 
@@ -92,9 +119,21 @@ def test_a_workers_java_gets_the_options_that_cut_executors_logs() -> None:
     """By Spark's own program, which says what it runs."""
     worker = SERVICES["spark-worker"]
     _, worker_class, *_ = worker["command"]
-    env = {"PATH": "/usr/bin:/bin", "JAVA_HOME": str(java_home()), "SPARK_HOME": str(SPARK_HOME), "SPARK_PRINT_LAUNCH_COMMAND": "1"}
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "JAVA_HOME": str(java_home()),
+        "SPARK_HOME": str(SPARK_HOME),
+        "SPARK_PRINT_LAUNCH_COMMAND": "1",
+    }
     command = [SPARK_HOME / "bin" / "spark-class", worker_class, "--help"]
-    done = subprocess.run(command, env=env | worker["environment"], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        command,
+        env=env | worker["environment"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
     (launched,) = re.findall("^Spark Command: (.*)$", done.stderr, re.MULTILINE)
     options = dict(re.findall(r"-D(spark\.\S+)=(\S+)", launched))
     assert options == {
@@ -107,17 +146,31 @@ def test_a_workers_java_gets_the_options_that_cut_executors_logs() -> None:
 
 def test_data_lie_in_named_volumes() -> None:
     used = {
-        volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", []) if not volume.startswith((".", "/"))
+        volume.split(":")[0]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", [])
+        if not volume.startswith((".", "/"))
     }
     assert used == set(WHOLE["volumes"]) == {"kafka", "postgres", "namenode", "datanode", "promo"}
 
 
 def test_the_image_has_what_the_commands_name_and_no_secret() -> None:
     """Files of the checkout that go into the image, by .dockerignore and COPY."""
-    let_in = {line[1:] for line in (PROJECT_ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    copied = re.findall(r"^COPY --chown=promo (.+) \S+$", (PROJECT_ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    let_in = {
+        line[1:]
+        for line in (PROJECT_ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    copied = re.findall(
+        r"^COPY --chown=promo (.+) \S+$", (PROJECT_ROOT / "Dockerfile").read_text(), re.MULTILINE
+    )
     assert {name.split("/")[0] for line in copied for name in line.split()} == let_in
-    named = {part for service in SERVICES.values() for part in service.get("command", []) if part.startswith("deploy/")}
+    named = {
+        part
+        for service in SERVICES.values()
+        for part in service.get("command", [])
+        if part.startswith("deploy/")
+    }
     assert named == {"deploy/hdfs.sh", "deploy/workspace.yaml"}
     assert all((PROJECT_ROOT / name).is_file() for name in named)
     assert "secrets/" in (PROJECT_ROOT / ".gitignore").read_text().splitlines()
@@ -125,14 +178,25 @@ def test_the_image_has_what_the_commands_name_and_no_secret() -> None:
 
 def test_secrets_are_made_once_and_hold_together(tmp_path: Path) -> None:
     def make() -> dict[str, str]:
-        subprocess.run(["bash", str(PROJECT_ROOT / "deploy" / "make-secrets.sh")], cwd=tmp_path, check=True, timeout=30)
+        subprocess.run(
+            ["bash", str(PROJECT_ROOT / "deploy" / "make-secrets.sh")],
+            cwd=tmp_path,
+            check=True,
+            timeout=30,
+        )
         return {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
 
     made = make()
     assert set(made) == set(WHOLE["secrets"])
-    assert made["stream_url"] == f"postgresql://promo_stream:{made['stream_password']}@postgres:5432/promo"
+    assert (
+        made["stream_url"]
+        == f"postgresql://promo_stream:{made['stream_password']}@postgres:5432/promo"
+    )
     assert len({made[f"{role}_password"] for role in ("owner", "stream", "lake", "dagster")}) == 4
-    assert all(re.fullmatch(r"[0-9a-f]{48}", made[f"{role}_password"]) for role in ("owner", "stream", "lake", "dagster"))
+    assert all(
+        re.fullmatch(r"[0-9a-f]{48}", made[f"{role}_password"])
+        for role in ("owner", "stream", "lake", "dagster")
+    )
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
     assert make() == made
 

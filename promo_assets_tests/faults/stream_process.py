@@ -23,21 +23,42 @@ class StreamProcess:
         self.log = world.home / f"stream-{len(list(world.home.glob('stream-*')))}.log"
         command = [Path(sys.executable).with_name("promo-assets"), "stream", "run", *arguments]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, env=world.env | QUICKLY | (env or {}), stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(
+                command,
+                env=world.env | QUICKLY | (env or {}),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     @classmethod
-    def killed_at(cls, world: World, point: str, count: int = 1, env: dict[str, str] | None = None) -> "StreamProcess":
+    def killed_at(
+        cls, world: World, point: str, count: int = 1, env: dict[str, str] | None = None
+    ) -> "StreamProcess":
         """A stream that will be killed when it passes `point` for the `count`th time."""
         mark = world.home / f"killed-{len(list(world.home.glob('killed-*')))}"
-        hooks = {"PYTHONPATH": cls.HOOKS, "KILL_AT": point, "KILL_COUNT": str(count), "KILL_MARK": str(mark)}
+        hooks = {
+            "PYTHONPATH": cls.HOOKS,
+            "KILL_AT": point,
+            "KILL_COUNT": str(count),
+            "KILL_MARK": str(mark),
+        }
         return cls(world, env=hooks | (env or {}))
 
     def wait_until_killed(self, seconds: float = 90) -> None:
-        assert self.process.wait(seconds) == -signal.SIGKILL, f"was not killed at its point:\n{self.tail()}"
+        assert self.process.wait(seconds) == -signal.SIGKILL, (
+            f"was not killed at its point:\n{self.tail()}"
+        )
 
     def end(self) -> None:
         """However it stands, nothing of it is left."""
-        kill_all([process for process in psutil.process_iter() if session_of(process) == self.process.pid])
+        kill_all(
+            [
+                process
+                for process in psutil.process_iter()
+                if session_of(process) == self.process.pid
+            ]
+        )
         self.process.wait(20)
 
     def tail(self) -> str:
@@ -63,6 +84,10 @@ def session_of(process: psutil.Process) -> int | None:
 def wait_for(condition, what: str, seconds: float = 60):
     """The condition's first true answer; it is asked, never slept for."""
     try:
-        return Retrying(retry=retry_if_result(lambda held: not held), wait=wait_fixed(0.2), stop=stop_after_delay(seconds))(condition)
+        return Retrying(
+            retry=retry_if_result(lambda held: not held),
+            wait=wait_fixed(0.2),
+            stop=stop_after_delay(seconds),
+        )(condition)
     except RetryError:
         raise AssertionError(f"not seen within {seconds} s: {what}") from None

@@ -42,7 +42,9 @@ def clock(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.timeout(900)
-def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(world: World, dagster: DagsterDev, clock) -> None:
+def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(
+    world: World, dagster: DagsterDev, clock
+) -> None:
     world.favour(sorted(FAVOURITES))
     sent: list[dict] = []
 
@@ -52,14 +54,21 @@ def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(world: W
 
     def arrived() -> bool:
         wanted = len(sent) * len(FAVOURITES)
-        return world.execute("SELECT count(*) FROM subscribers_feedback") == [(wanted,)] and problems(world, sent, [FAVOURITES]) == []
+        return (
+            world.execute("SELECT count(*) FROM subscribers_feedback") == [(wanted,)]
+            and problems(world, sent, [FAVOURITES]) == []
+        )
 
     def streams() -> str | None:
         """The one run that holds the lock."""
         with psycopg.connect(world.postgres_url) as connection:
             heartbeat = read_heartbeat(connection)
         living = [run.run_id for run in dagster.runs() if not run.is_finished]
-        return living[0] if living and heartbeat.locked and heartbeat.holder == f"dagster run {living[0]}" else None
+        return (
+            living[0]
+            if living and heartbeat.locked and heartbeat.holder == f"dagster run {living[0]}"
+            else None
+        )
 
     send()
     wait_for(arrived, "the first campaign, by a run that the sensor started", ARRIVAL_S)
@@ -73,11 +82,25 @@ def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(world: W
         return found if found and "lag_messages" in found else None
 
     plotted = wait_for(plots, "metrics of the output topic, and how far it is behind", 15)
-    count_of = ("campaigns", "notifications", "rejected", "expired", "waiting", "lag_messages", "lag_seconds")
+    count_of = (
+        "campaigns",
+        "notifications",
+        "rejected",
+        "expired",
+        "waiting",
+        "lag_messages",
+        "lag_seconds",
+    )
     assert {name: plotted[name] for name in count_of} == {
         "campaigns": 1, "notifications": 3_000, "rejected": 0, "expired": 0, "waiting": 0, "lag_messages": 0, "lag_seconds": 0,
     }  # fmt: skip
-    moved = ("batches", "rows_per_second", "batch_seconds", "last_batch_latency_seconds", "notifications_per_minute")
+    moved = (
+        "batches",
+        "rows_per_second",
+        "batch_seconds",
+        "last_batch_latency_seconds",
+        "notifications_per_minute",
+    )
     assert all(plotted[name] > 0 for name in moved)
     assert (page_of(dagster)["state"], page_of(dagster)["last_error"]) == ("running", "none")
     clock("to its metrics")
@@ -85,12 +108,18 @@ def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(world: W
     waits = campaign("restaurant", "waits | for *it*", NOW + 80_000, NOW + 86_400)
     world.send(waits, b"broken")
     shown = wait_for(
-        lambda: (now := page_of(dagster))["waiting"] == now["rejected"] == 1 and now, "what waits and was rejected on the page", 30
+        lambda: (now := page_of(dagster))["waiting"] == now["rejected"] == 1 and now,
+        "what waits and was rejected on the page",
+        30,
     )
     assert "waits \\| for \\*it\\* |" in shown["waiting_campaigns"]
     assert "| the value is not JSON: Expecting value (character 0) |" in shown["latest_rejections"]
     dead_letters = dg.AssetKey("promo_dead_letters")
-    wait_for(lambda: dagster.instance.get_latest_materialization_event(dead_letters), "what was rejected on the dead letters' page", 15)
+    wait_for(
+        lambda: dagster.instance.get_latest_materialization_event(dead_letters),
+        "what was rejected on the dead letters' page",
+        15,
+    )
     assert page_of(dagster, "promo_dead_letters")["latest_rejections"] == shown["latest_rejections"]
     assert abs(time.time() - shown["heartbeat"]) < 30
     assert NOW < shown["running_since"] < shown["heartbeat"]
@@ -146,7 +175,13 @@ def metrics(dagster: DagsterDev, run_id: str, name: str, value: float) -> dict[s
     for asset in ("promo_notifications", "subscribers_feedback"):
         records = dagster.instance.fetch_materializations(dg.AssetKey(asset), limit=50).records
         of_run = [record.asset_materialization for record in records if record.run_id == run_id]
-        numbers = [{key: entry.value for key, entry in event.metadata.items() if key not in TEXTS} for event in of_run if event]
+        numbers = [
+            {key: entry.value for key, entry in event.metadata.items() if key not in TEXTS}
+            for event in of_run
+            if event
+        ]
         found += [shown for shown in numbers if shown[name] == value][:1]
-        assert all(isinstance(number, int | float) for shown in numbers for number in shown.values())
+        assert all(
+            isinstance(number, int | float) for shown in numbers for number in shown.values()
+        )
     return found[0] if len(found) == 2 and found[0] == found[1] else None

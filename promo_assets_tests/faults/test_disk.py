@@ -16,11 +16,18 @@ from promo_assets_tests.world import World
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "full"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "promo-test", folder], capture_output=True, text=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "promo-test", folder],
+        capture_output=True,
+        text=True,
+    )
     if mounted.returncode:
         pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
     try:
-        with pytest.raises(OSError, match="No space left"), (folder / "ballast").open("wb", buffering=0) as ballast:
+        with (
+            pytest.raises(OSError, match="No space left"),
+            (folder / "ballast").open("wb", buffering=0) as ballast,
+        ):
             while True:
                 ballast.write(b"x" * 4096)
         yield folder
@@ -28,7 +35,9 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", folder], check=True)
 
 
-def test_without_room_for_the_checkpoint_one_clear_line_and_nothing_lost(world: World, full_disk: Path) -> None:
+def test_without_room_for_the_checkpoint_one_clear_line_and_nothing_lost(
+    world: World, full_disk: Path
+) -> None:
     world.favour([("c", "r")])
     due = campaign("r", "x", NOW - 100, NOW + 86_400)
     world.send(due, b"broken")

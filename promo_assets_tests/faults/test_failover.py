@@ -28,7 +28,14 @@ def primary(tmp_path: Path) -> Iterator[PostgresServer]:
 @pytest.fixture
 def world(primary: PostgresServer, services, tmp_path: Path) -> Iterator[World]:
     name = f"w{uuid.uuid4().hex[:10]}"
-    made = World(services.kafka, make_database(primary.owner_url, name), tmp_path, f"{name}.in", f"{name}.out", f"{name}.dead")
+    made = World(
+        services.kafka,
+        make_database(primary.owner_url, name),
+        tmp_path,
+        f"{name}.in",
+        f"{name}.out",
+        f"{name}.dead",
+    )
     made.create_topics(made.topic_in, made.topic_out, made.topic_dead_letters)
     yield made
     made.delete_topics(made.topic_in, made.topic_out, made.topic_dead_letters)
@@ -48,7 +55,9 @@ def test_a_standby_that_commits_wait_for_takes_over_and_every_pair_is_in_both_si
 ) -> None:
     primary.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
     primary.execute("SELECT pg_reload_conf()")
-    wait_for(lambda: primary.execute(WAITED_FOR) == [(True,)], "the primary to wait for the standby")
+    wait_for(
+        lambda: primary.execute(WAITED_FOR) == [(True,)], "the primary to wait for the standby"
+    )
     load = Load(world, seed=11)
     load.send_some(10)
     stream = StreamProcess(world)
@@ -62,7 +71,11 @@ def test_a_standby_that_commits_wait_for_takes_over_and_every_pair_is_in_both_si
         taken_over = len(world.rows())
         load.send_some(5)
         wait_for(lambda: len(world.rows()) > taken_over, "rows after the fail-over", 120)
-        wait_for(lambda: load.problems() == [] or stream.process.poll() is not None, "everything in both sinks", 120)
+        wait_for(
+            lambda: load.problems() == [] or stream.process.poll() is not None,
+            "everything in both sinks",
+            120,
+        )
         assert stream.process.poll() is None, stream.tail()
     finally:
         stream.end()
@@ -71,7 +84,9 @@ def test_a_standby_that_commits_wait_for_takes_over_and_every_pair_is_in_both_si
 
 @pytest.mark.timeout(300)
 @pytest.mark.whole
-def test_a_standby_that_nobody_waits_for_loses_commits_and_kafka_is_ahead(world: World, primary: PostgresServer, standby: Standby) -> None:
+def test_a_standby_that_nobody_waits_for_loses_commits_and_kafka_is_ahead(
+    world: World, primary: PostgresServer, standby: Standby
+) -> None:
     """The control, and what docs/security.md says of such a fail-over."""
     followers = {(f"client-{number}", "r") for number in range(50)}
     kept, lost = (campaign("r", name, NOW - 100, NOW + 86_400) for name in ("kept", "lost"))
@@ -79,12 +94,20 @@ def test_a_standby_that_nobody_waits_for_loses_commits_and_kafka_is_ahead(world:
     stream = StreamProcess(world)
     try:
         world.send(kept)
-        wait_for(lambda: len(world.messages()) == 50 and is_settled(world), "the first notifications", 90)
+        wait_for(
+            lambda: len(world.messages()) == 50 and is_settled(world), "the first notifications", 90
+        )
         wait_for(lambda: primary.execute(CAUGHT_UP) == [(True,)], "the standby to have all of it")
         with standby.frozen():
-            primary.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_replication")  # else the network would hold what is sent
+            primary.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_replication"
+            )  # else the network would hold what is sent
             world.send(lost)
-            wait_for(lambda: len(world.messages()) == 100 and is_settled(world), "notifications of what the standby has not got", 60)
+            wait_for(
+                lambda: len(world.messages()) == 100 and is_settled(world),
+                "notifications of what the standby has not got",
+                60,
+            )
             primary.kill()
         standby.take_over(primary.port)
         later = campaign("r", "later", NOW - 100, NOW + 86_400)
@@ -96,16 +119,27 @@ def test_a_standby_that_nobody_waits_for_loses_commits_and_kafka_is_ahead(world:
     found = problems(world, [kept, lost, later], [followers])
     assert sum(problem.startswith("a message without a row") for problem in found) == 50, found[:5]
     assert {row["adv_campaign_id"] for row in world.rows()} == {"kept", "later"}
-    again = StreamProcess(world, "--until-caught-up", env={"PROMO_CHECKPOINT_DIR": str(world.home / "new")})
+    again = StreamProcess(
+        world, "--until-caught-up", env={"PROMO_CHECKPOINT_DIR": str(world.home / "new")}
+    )
     try:
         assert again.process.wait(120) == 0, again.tail()
     finally:
         again.end()
-    assert Counter(row["adv_campaign_id"] for row in world.rows()) == {"kept": 50, "lost": 50, "later": 50}
-    assert Counter(json.loads(message.value())["adv_campaign_id"] for message in world.messages()) == {"kept": 50, "lost": 100, "later": 50}
+    assert Counter(row["adv_campaign_id"] for row in world.rows()) == {
+        "kept": 50,
+        "lost": 50,
+        "later": 50,
+    }
+    assert Counter(
+        json.loads(message.value())["adv_campaign_id"] for message in world.messages()
+    ) == {"kept": 50, "lost": 100, "later": 50}
 
 
 def is_settled(world: World) -> bool:
     """Spark has noted each micro-batch that it began as done: no step is under way that would be done again."""
-    begun, done = ({file.name for file in world.home.glob(f"checkpoint/*/{log}/[0-9]*")} for log in ("offsets", "commits"))
+    begun, done = (
+        {file.name for file in world.home.glob(f"checkpoint/*/{log}/[0-9]*")}
+        for log in ("offsets", "commits")
+    )
     return begun == done

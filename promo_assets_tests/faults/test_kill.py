@@ -51,7 +51,12 @@ class Load:
         """Due campaigns, some of them twice, and a broken message, into all partitions."""
         for partition in range(3):
             fresh = [
-                campaign(f"restaurant-{self.draw.randrange(RESTAURANTS)}", f"promo-{len(self.sent) + index}", NOW - 100, NOW + 86_400)
+                campaign(
+                    f"restaurant-{self.draw.randrange(RESTAURANTS)}",
+                    f"promo-{len(self.sent) + index}",
+                    NOW - 100,
+                    NOW + 86_400,
+                )
                 for index in range(number)
             ]
             repeated = self.draw.sample(self.sent, min(3, len(self.sent)))
@@ -79,10 +84,18 @@ class Load:
 
     def change_favourites(self) -> None:
         """A tenth of the favourites goes, as many come. What was stored before, must keep its audience."""
-        for row in self.world.execute("SELECT DISTINCT restaurant_id, adv_campaign_id, datetime_created FROM subscribers_feedback"):
+        for row in self.world.execute(
+            "SELECT DISTINCT restaurant_id, adv_campaign_id, datetime_created FROM subscribers_feedback"
+        ):
             self.frozen.setdefault(row, len(self.snapshots))
         gone = self.draw.sample(sorted(self.favourites), len(self.favourites) // 10)
-        come = {(f"client-{self.draw.randrange(2 * CLIENTS)}", f"restaurant-{self.draw.randrange(RESTAURANTS)}") for _ in gone}
+        come = {
+            (
+                f"client-{self.draw.randrange(2 * CLIENTS)}",
+                f"restaurant-{self.draw.randrange(RESTAURANTS)}",
+            )
+            for _ in gone
+        }
         self.world.execute(
             "DELETE FROM subscribers_restaurants s USING unnest(%s::text[], %s::text[]) gone (c, r)"
             " WHERE (s.client_id, s.restaurant_id) = (c, r)",
@@ -95,8 +108,16 @@ class Load:
 
     def problems(self) -> list[str]:
         found = problems(self.world, self.sent, self.snapshots)
-        for key, known in self.frozen.items():  # later favourites got nothing from what had been sent
-            of_key = [value for value in self.sent if (value["restaurant_id"], value["adv_campaign_id"], value["datetime_created"]) == key]
+        for (
+            key,
+            known,
+        ) in self.frozen.items():  # later favourites got nothing from what had been sent
+            of_key = [
+                value
+                for value in self.sent
+                if (value["restaurant_id"], value["adv_campaign_id"], value["datetime_created"])
+                == key
+            ]
             audience = {
                 client
                 for (client,) in self.world.execute(
@@ -104,18 +125,29 @@ class Load:
                     key,
                 )
             }
-            earlier = [{client for client, restaurant in favourites if restaurant == key[0]} for favourites in self.snapshots[:known]]
+            earlier = [
+                {client for client, restaurant in favourites if restaurant == key[0]}
+                for favourites in self.snapshots[:known]
+            ]
             if of_key and audience not in earlier:
                 found.append(f"{key}: its audience changed after it was first sent")
         letters = [tuple(letter.headers()[1:]) for letter in self.world.dead_letters()]
         if len(letters) != self.broken or len(set(letters)) != self.broken:
-            found.append(f"{len(letters)} dead letters, {len(set(letters))} different ones, for {self.broken} broken messages")
+            found.append(
+                f"{len(letters)} dead letters, {len(set(letters))} different ones, for {self.broken} broken messages"
+            )
         return found
 
 
 @pytest.mark.timeout(900)
-def test_killed_at_every_point_nothing_is_lost_nothing_is_doubled(world: World, request: pytest.FixtureRequest) -> None:
-    repetition = request.node.callspec.params.get("repetition", 0) if hasattr(request.node, "callspec") else 0
+def test_killed_at_every_point_nothing_is_lost_nothing_is_doubled(
+    world: World, request: pytest.FixtureRequest
+) -> None:
+    repetition = (
+        request.node.callspec.params.get("repetition", 0)
+        if hasattr(request.node, "callspec")
+        else 0
+    )
     load = Load(world, seed=repetition)
     order = load.draw.sample(POINTS, len(POINTS))
     for point in order:
@@ -133,7 +165,9 @@ def test_killed_at_every_point_nothing_is_lost_nothing_is_doubled(world: World, 
 
 
 @pytest.mark.timeout(240)
-def test_a_transaction_that_the_dead_run_left_open_does_not_keep_the_next_from_starting(world: World) -> None:
+def test_a_transaction_that_the_dead_run_left_open_does_not_keep_the_next_from_starting(
+    world: World,
+) -> None:
     world.send(b"broken", partition=0)
     stream = StreamProcess.killed_at(world, "before the Kafka commit of dead letters")
     try:
@@ -152,10 +186,17 @@ def test_control_without_the_ledgers_marks_the_same_comparison_finds_doubles(wor
         stream.wait_until_killed()
     finally:
         stream.end()
-    assert world.execute("UPDATE promo_ledger.audience SET stored = false WHERE stored RETURNING shard"), (
-        "something was stored when it was killed"
+    assert world.execute(
+        "UPDATE promo_ledger.audience SET stored = false WHERE stored RETURNING shard"
+    ), "something was stored when it was killed"
+    finish(
+        world,
+        env={
+            "PYTHONPATH": StreamProcess.HOOKS,
+            "KILL_MARK": str(world.home / "none"),
+            "BREAK": "published",
+        },
     )
-    finish(world, env={"PYTHONPATH": StreamProcess.HOOKS, "KILL_MARK": str(world.home / "none"), "BREAK": "published"})
     found = load.problems()
     assert any(" rows for " in problem for problem in found), found[:5]
     assert any(" messages for " in problem for problem in found), found[:5]

@@ -18,7 +18,16 @@ KILLS = 6
 
 def _context(world: World) -> WriterContext:
     settings = world.settings
-    return WriterContext("ledger", 1, "query", world.topic_in, "topic id", world.topic_dead_letters, "", settings.kafka_client())
+    return WriterContext(
+        "ledger",
+        1,
+        "query",
+        world.topic_in,
+        "topic id",
+        world.topic_dead_letters,
+        "",
+        settings.kafka_client(),
+    )
 
 
 class _Abort(Exception):
@@ -39,7 +48,9 @@ class _Writer(threading.Thread):
             try:
                 producer = TransactionalProducer(self.context, f"writer-{self.number}")
                 known = producer.progress(self.context.topic_in, self.number % 3)
-                with producer.transaction(TopicPartition(self.context.topic_in, self.number % 3, max(known.offset, 0) + 1)):
+                with producer.transaction(
+                    TopicPartition(self.context.topic_in, self.number % 3, max(known.offset, 0) + 1)
+                ):
                     producer.produce(self.context.topic_dead_letters, None, b"letter", {})
                 self.committed += 1
             except KafkaException:
@@ -51,7 +62,9 @@ class _Writer(threading.Thread):
 
 @pytest.mark.whole
 @pytest.mark.timeout(600)
-def test_a_broker_that_dies_while_transactions_end_ends_them_after_its_restart(world: World, services) -> None:
+def test_a_broker_that_dies_while_transactions_end_ends_them_after_its_restart(
+    world: World, services
+) -> None:
     """Kafka 4.3.0 to 4.4.0 fail this within a few kills (KAFKA-20734)."""
     stop = threading.Event()
     writers = [_Writer(_context(world), number, stop) for number in range(WRITERS)]
@@ -60,12 +73,19 @@ def test_a_broker_that_dies_while_transactions_end_ends_them_after_its_restart(w
     try:
         for _ in range(KILLS):
             before = [writer.committed for writer in writers]
-            wait_for(lambda before=before: all(w.committed > n for w, n in zip(writers, before, strict=True)), "each writer's commit")
+            wait_for(
+                lambda before=before: all(
+                    w.committed > n for w, n in zip(writers, before, strict=True)
+                ),
+                "each writer's commit",
+            )
             kill_listener(int(services.kafka.rpartition(":")[2]))
             local_services.up(services.settings, print)
             before = [writer.committed for writer in writers]
             wait_for(
-                lambda before=before: all(w.failure or w.committed > n + 1 for w, n in zip(writers, before, strict=True)),
+                lambda before=before: all(
+                    w.failure or w.committed > n + 1 for w, n in zip(writers, before, strict=True)
+                ),
                 "each writer's commits after the restart",
                 120,
             )
@@ -84,8 +104,13 @@ def test_an_offset_that_another_transaction_holds_for_good_is_named_instead_of_a
     progress = TopicPartition(context.topic_in, 0, 7)
     holder = TransactionalProducer(context, "holder")
     with pytest.raises(_Abort), holder.transaction(progress):
-        holder._producer.send_offsets_to_transaction([progress], holder._progress_reader.consumer_group_metadata(), 30)
-        with pytest.raises(HangingTransaction, match=rf"promo-ledger-waiting.*{context.topic_in}-0 in group promo-ledger"):
+        holder._producer.send_offsets_to_transaction(
+            [progress], holder._progress_reader.consumer_group_metadata(), 30
+        )
+        with pytest.raises(
+            HangingTransaction,
+            match=rf"promo-ledger-waiting.*{context.topic_in}-0 in group promo-ledger",
+        ):
             TransactionalProducer(context, "waiting").progress(context.topic_in, 0)
         raise _Abort
     assert TransactionalProducer(context, "waiting").progress(context.topic_in, 0).offset < 0

@@ -10,9 +10,13 @@ from promo_assets.spark import open_session
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory, no_settings_of_the_developer: None) -> Iterator[SparkSession]:
+def spark(
+    tmp_path_factory: pytest.TempPathFactory, no_settings_of_the_developer: None
+) -> Iterator[SparkSession]:
     """A process has one session: with the stream's tests in it too, both fixtures are the one that was made first."""
-    settings = Settings(home=tmp_path_factory.mktemp("spark-home"), spark_master="local[2]", _env_file=None)  # pyright: ignore[reportCallIssue]
+    settings = Settings(
+        home=tmp_path_factory.mktemp("spark-home"), spark_master="local[2]", _env_file=None
+    )  # pyright: ignore[reportCallIssue]
     session = open_session(settings, "tests")
     session.sparkContext.setLogLevel("ERROR")
     yield session

@@ -62,7 +62,9 @@ class Hdfs(Daemons):
             self.launch(node, [*self._java(own), program], argument=own, port=self._port)
 
     def ready(self) -> bool:
-        query = f"http://127.0.0.1:{self._web_port}/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo"
+        query = (
+            f"http://127.0.0.1:{self._web_port}/jmx?qry=Hadoop:service=NameNode,name=NameNodeInfo"
+        )
         with DIRECTLY.open(query, timeout=5) as answer:
             beans = json.load(answer)["beans"]
         if not beans or beans[0]["Safemode"]:
@@ -80,19 +82,46 @@ class Hdfs(Daemons):
         for pages in ("hdfs", "datanode"):
             (self.conf / "webapps" / pages).mkdir(parents=True, exist_ok=True)
         write_configuration(self.conf / "hdfs-site.xml", CONFIG | own)
-        write_configuration(self.conf / "core-site.xml", {"fs.defaultFS": self.uri, "hadoop.tmp.dir": str(self.folder / "tmp")})
+        write_configuration(
+            self.conf / "core-site.xml",
+            {"fs.defaultFS": self.uri, "hadoop.tmp.dir": str(self.folder / "tmp")},
+        )
 
     def _format(self) -> None:
-        command = [*self._java(f"-Djava.io.tmpdir={self.temporary('format')}"), PROGRAMS["NameNode"], "-format", "-nonInteractive"]
-        done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=ENVIRONMENT)
+        command = [
+            *self._java(f"-Djava.io.tmpdir={self.temporary('format')}"),
+            PROGRAMS["NameNode"],
+            "-format",
+            "-nonInteractive",
+        ]
+        done = subprocess.run(
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=ENVIRONMENT,
+        )
         if done.returncode != 0:
-            raise ServiceError(f"the tests' HDFS could not be formatted: {(done.stderr + done.stdout).strip()[-300:]!r}")
+            raise ServiceError(
+                f"the tests' HDFS could not be formatted: {(done.stderr + done.stdout).strip()[-300:]!r}"
+            )
 
     def _java(self, *options: str) -> list[str]:
-        return [str(java_home() / "bin" / "java"), "-Xmx256m", *QUICK_START, *options, "-cp", f"{self.conf}:{hdfs_classpath()}"]
+        return [
+            str(java_home() / "bin" / "java"),
+            "-Xmx256m",
+            *QUICK_START,
+            *options,
+            "-cp",
+            f"{self.conf}:{hdfs_classpath()}",
+        ]
 
 
 def write_configuration(file: Path, properties: dict[str, str]) -> None:
     """As Hadoop's servers and clients read it."""
-    written = [f"<property><name>{name}</name><value>{escape(value)}</value></property>" for name, value in properties.items()]
+    written = [
+        f"<property><name>{name}</name><value>{escape(value)}</value></property>"
+        for name, value in properties.items()
+    ]
     file.write_text(f"<configuration>{''.join(written)}</configuration>")

@@ -25,7 +25,9 @@ def main(folder: Path) -> None:
     jobs.DAYS_AT_ONCE = 1
     steps.clean = die_in_the_second_chunk
     definitions = build_definitions(World.settings(folder))
-    definitions.resolve_job_def("initial_load").execute_in_process(instance=dg.DagsterInstance.ephemeral())
+    definitions.resolve_job_def("initial_load").execute_in_process(
+        instance=dg.DagsterInstance.ephemeral()
+    )
 
 
 if __name__ == "__main__":

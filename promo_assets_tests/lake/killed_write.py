@@ -36,14 +36,18 @@ def die_when_spark_writes(scratch: Path) -> None:
 
 
 def main(root: str, day: str, point: str) -> None:
-    session = open_session(Settings(home=Path(root) / "home", spark_master="local[2]", _env_file=None), "killed")  # pyright: ignore[reportCallIssue]
+    session = open_session(
+        Settings(home=Path(root) / "home", spark_master="local[2]", _env_file=None), "killed"
+    )  # pyright: ignore[reportCallIssue]
     lake = Lake(session, root, "somebody")
     if point == "before the day is renamed":
         Files.replace = die
     elif point == "when the old day is away":
         Files._rename = dying_after(Files._rename, lambda new_name: "/old-" in new_name)
     else:
-        threading.Thread(target=die_when_spark_writes, args=(Path(root) / "user/somebody/scratch",), daemon=True).start()
+        threading.Thread(
+            target=die_when_spark_writes, args=(Path(root) / "user/somebody/scratch",), daemon=True
+        ).start()
     steps.stage(lake, [date.fromisoformat(day)])
 
 

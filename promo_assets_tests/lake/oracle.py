@@ -14,7 +14,13 @@ Row = tuple
 City = tuple[int, str, float, float, str]
 
 #: words of the specification; an event is rejected for any of them
-REASONS = ("no user", "no readable time", "time outside the partition's day", "position out of range", "unknown type")
+REASONS = (
+    "no user",
+    "no readable time",
+    "time outside the partition's day",
+    "position out of range",
+    "unknown type",
+)
 
 # haversine on a sphere of 6371 km; a rounding error must not lead asin beyond 1
 _DISTANCE = """
@@ -211,7 +217,13 @@ def read_cities(path: Path) -> list[City]:
     """city_id, city, lat, lon, timezone; the file must tell the time zones itself."""
     with path.open(encoding="utf-8-sig", newline="") as lines:
         return [
-            (int(row["id"]), row["city"], _degrees(row["lat"]), _degrees(row.get("lng") or row["lon"]), row["timezone"])
+            (
+                int(row["id"]),
+                row["city"],
+                _degrees(row["lat"]),
+                _degrees(row.get("lng") or row["lon"]),
+                row["timezone"],
+            )
             for row in csv.DictReader(lines, delimiter=";")
         ]
 
@@ -230,10 +242,16 @@ class Oracle:
     Timestamps are naive: UTC, but for local_time."""
 
     def __init__(self, raw_folder: Path, cities: Path) -> None:
-        files = [str(file) for file in sorted(raw_folder.glob("date=*/*.parquet")) if file.name[0] not in "._"]
+        files = [
+            str(file)
+            for file in sorted(raw_folder.glob("date=*/*.parquet"))
+            if file.name[0] not in "._"
+        ]
         self._database = duckdb.connect()
         self._database.execute(_DISTANCE)
-        self._database.execute("create table cities (city_id bigint, city varchar, lat double, lon double, timezone varchar)")
+        self._database.execute(
+            "create table cities (city_id bigint, city varchar, lat double, lon double, timezone varchar)"
+        )
         self._database.executemany("insert into cities values (?, ?, ?, ?, ?)", read_cities(cities))
         self._database.execute(_RAW, {"files": files})
         for statement in (_TYPED, _EVENTS, _VISITS):
@@ -245,7 +263,9 @@ class Oracle:
 
     def rejected(self) -> list[Row]:
         """Events that cannot be used: RAW's columns, all the reasons that hold (of REASONS), and the day of the partition."""
-        return self._rows("select event, event_type, lat, lon, reasons, day from typed where len(reasons) > 0")
+        return self._rows(
+            "select event, event_type, lat, lon, reasons, day from typed where len(reasons) > 0"
+        )
 
     def users(self, as_of: date, depth: int) -> list[Row]:
         return self._mart(_USERS, as_of, depth)

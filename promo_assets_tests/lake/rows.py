@@ -25,16 +25,31 @@ NOWHERE = (None, None, None)
 _EVENT_FIELDS = RAW_EVENTS.schema["event"].dataType.names
 
 
-def raw_row(event_type: str | None, lat: float | None = None, lon: float | None = None, date: str = "2022-05-28", **event: object) -> Row:
+def raw_row(
+    event_type: str | None,
+    lat: float | None = None,
+    lon: float | None = None,
+    date: str = "2022-05-28",
+    **event: object,
+) -> Row:
     """A row of RAW and of STG; fields of the event that are not named are null."""
     return date, tuple((dict.fromkeys(_EVENT_FIELDS) | event).values()), event_type, lat, lon
 
 
-def message(user: int, at: str, place: Place, message_id: int | None = None, to: int | None = None, channel: int | None = None) -> Row:
+def message(
+    user: int,
+    at: str,
+    place: Place,
+    message_id: int | None = None,
+    to: int | None = None,
+    channel: int | None = None,
+) -> Row:
     return at[:10], user, message_id, to, channel, at, *place, MESSAGE
 
 
-def reaction(user: int, at: str, place: Place, message_id: int | None = None, channel: int | None = None) -> Row:
+def reaction(
+    user: int, at: str, place: Place, message_id: int | None = None, channel: int | None = None
+) -> Row:
     return at[:10], user, message_id, None, channel, at, *place, REACTION
 
 
@@ -44,8 +59,15 @@ def subscription(user: int, at: str, channel: int | None, place: Place = NOWHERE
 
 def frame(spark: SparkSession, table: Table, rows: Iterable[Row]) -> DataFrame:
     fields = [StructField("date", DateType()), *table.schema.fields]
-    written = StructType([StructField(field.name, StringType() if _is_time(field.dataType) else field.dataType) for field in fields])
-    return spark.createDataFrame(list(rows), written).select(*(F.col(field.name).cast(field.dataType) for field in fields))
+    written = StructType(
+        [
+            StructField(field.name, StringType() if _is_time(field.dataType) else field.dataType)
+            for field in fields
+        ]
+    )
+    return spark.createDataFrame(list(rows), written).select(
+        *(F.col(field.name).cast(field.dataType) for field in fields)
+    )
 
 
 def events_frame(spark: SparkSession, rows: Iterable[Row]) -> DataFrame:
@@ -54,7 +76,10 @@ def events_frame(spark: SparkSession, rows: Iterable[Row]) -> DataFrame:
 
 def told(frame: DataFrame) -> list[Row]:
     """All of its rows, sorted by their `repr`."""
-    columns = [F.col(field.name).cast("string") if _is_time(field.dataType) else F.col(field.name) for field in frame.schema]
+    columns = [
+        F.col(field.name).cast("string") if _is_time(field.dataType) else F.col(field.name)
+        for field in frame.schema
+    ]
     return sorted((tuple(row) for row in frame.select(*columns).collect()), key=repr)
 
 

@@ -38,15 +38,26 @@ class Made:
 
 
 @pytest.fixture(scope="module", params=[1, 2, 3], ids=lambda seed: f"seed-{seed}")
-def made(request: pytest.FixtureRequest, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def made(
+    request: pytest.FixtureRequest, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Made]:
     root = tmp_path_factory.mktemp("lake")
     raw = root / tables.RAW_EVENTS.path.lstrip("/")
     write_generated(raw, request.param, LAST_DAY, DAYS, EVENTS)
     lake = Lake(spark, str(root), "somebody")
     cities = parse_cities(SHIPPED.read_bytes())
-    stg_events = split_by_type(lake.read(tables.RAW_EVENTS, lake.days(tables.RAW_EVENTS))).coalesce(2).persist()
+    stg_events = (
+        split_by_type(lake.read(tables.RAW_EVENTS, lake.days(tables.RAW_EVENTS)))
+        .coalesce(2)
+        .persist()
+    )
     events = usable_events(stg_events, cities).persist()
-    builders = (history.visits, history.first_messages, history.correspondents, history.last_positions)
+    builders = (
+        history.visits,
+        history.first_messages,
+        history.correspondents,
+        history.last_positions,
+    )
     built = [of(events).coalesce(2).persist() for of in builders]
     yield Made(events, rejected_events(stg_events), *built, cities, Oracle(raw, Path(SHIPPED)))
     for frame in (stg_events, events, *built):
@@ -56,13 +67,21 @@ def made(request: pytest.FixtureRequest, spark: SparkSession, tmp_path_factory: 
 def rows_of(frame: DataFrame, *columns: str) -> list[str]:
     """Timestamps as the oracle has them: without a zone, UTC or the wall clock."""
     rows = frame.select(*columns).toArrow().to_pylist()
-    return comparable(tuple(v.replace(tzinfo=None) if isinstance(v, datetime) else v for v in row.values()) for row in rows)
+    return comparable(
+        tuple(v.replace(tzinfo=None) if isinstance(v, datetime) else v for v in row.values())
+        for row in rows
+    )
 
 
 def test_events_are_kept_or_rejected_as_the_oracle_says(made: Made) -> None:
-    assert rows_of(made.events, *tables.EVENTS.column_names, "date") == comparable(made.oracle.events())
+    assert rows_of(made.events, *tables.EVENTS.column_names, "date") == comparable(
+        made.oracle.events()
+    )
     columns = ("event", "event_type", "lat", "lon", "date")
-    expected = [(event, event_type, lat, lon, day) for event, event_type, lat, lon, _, day in made.oracle.rejected()]
+    expected = [
+        (event, event_type, lat, lon, day)
+        for event, event_type, lat, lon, _, day in made.oracle.rejected()
+    ]
     assert rows_of(made.rejected, *columns) == comparable(expected)
 
 
@@ -71,7 +90,10 @@ def test_marts_are_the_oracles(made: Made, depth: int) -> None:
     window = f"date > date'{LAST_DAY - timedelta(days=depth)}'"
     marts = (
         (users(made.visits, made.cities, LAST_DAY, depth), made.oracle.users(LAST_DAY, depth)),
-        (geo(made.events.where(window), made.first_messages, LAST_DAY, depth), made.oracle.geo(LAST_DAY, depth)),
+        (
+            geo(made.events.where(window), made.first_messages, LAST_DAY, depth),
+            made.oracle.geo(LAST_DAY, depth),
+        ),
         (friends(made, window), made.oracle.friends(LAST_DAY, depth)),
     )
     for mart, expected in marts:
@@ -82,4 +104,6 @@ def test_marts_are_the_oracles(made: Made, depth: int) -> None:
 def friends(made: Made, window: str) -> DataFrame:
     near = made.last_positions.where(window), made.events.where(window)
     processed_at = datetime(2022, 5, 21, 3, tzinfo=UTC)
-    return friend_recomendation(*near, made.correspondents, made.cities, processed_at, LAST_DAY).drop("processed_dttm", "local_time")
+    return friend_recomendation(
+        *near, made.correspondents, made.cities, processed_at, LAST_DAY
+    ).drop("processed_dttm", "local_time")

@@ -6,7 +6,17 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from promo_assets.lake import history
-from promo_assets_tests.lake.rows import ADELAIDE, NOWHERE, PERTH, SYDNEY, events_frame, message, reaction, subscription, told
+from promo_assets_tests.lake.rows import (
+    ADELAIDE,
+    NOWHERE,
+    PERTH,
+    SYDNEY,
+    events_frame,
+    message,
+    reaction,
+    subscription,
+    told,
+)
 
 DAY, NEXT = "2022-05-28", "2022-05-29"
 NOON = f"{DAY} 12:00:00"
@@ -20,8 +30,12 @@ def check(spark: SparkSession):
 
     def hold(table: Callable[[DataFrame], DataFrame], cases: dict) -> None:
         users = list(enumerate(cases.values(), 1))
-        left = table(events_frame(spark, [row for user, (events, _) in users for row in events(user)]))
-        assert told(left) == sorted(((row[0], user, *row[1:]) for user, (_, rows) in users for row in rows), key=repr)
+        left = table(
+            events_frame(spark, [row for user, (events, _) in users for row in events(user)])
+        )
+        assert told(left) == sorted(
+            ((row[0], user, *row[1:]) for user, (_, rows) in users for row in rows), key=repr
+        )
 
     return hold
 
@@ -58,7 +72,14 @@ VISITS = {
         ],
         [(DAY, 1, 1, at("08:00:00"), at("12:00:00"))],
     ),
-    "no message has a city": (lambda u: [message(u, NOON, NOWHERE), reaction(u, NOON, PERTH), subscription(u, NOON, 5, PERTH)], []),
+    "no message has a city": (
+        lambda u: [
+            message(u, NOON, NOWHERE),
+            reaction(u, NOON, PERTH),
+            subscription(u, NOON, 5, PERTH),
+        ],
+        [],
+    ),
     "a day ends a row, and numbers begin again": (
         lambda u: [
             message(u, at("08:00:00"), PERTH),
@@ -74,18 +95,40 @@ VISITS = {
         ],
     ),
     "at one moment the message without an id is first, then the smaller id": (
-        lambda u: [message(u, NOON, SYDNEY, 10), message(u, NOON, PERTH, 9), message(u, NOON, ADELAIDE, None), message(u, NOON, WEST, -5)],
+        lambda u: [
+            message(u, NOON, SYDNEY, 10),
+            message(u, NOON, PERTH, 9),
+            message(u, NOON, ADELAIDE, None),
+            message(u, NOON, WEST, -5),
+        ],
         [(DAY, 1, 3, NOON, NOON), (DAY, 2, 2, NOON, NOON), (DAY, 3, 1, NOON, NOON)],
     ),
     "with the same id the smaller latitude is first, then the smaller longitude": (
-        lambda u: [message(u, NOON, EAST, 5), message(u, NOON, WEST, 5), message(u, NOON, SOUTH, 5)],
+        lambda u: [
+            message(u, NOON, EAST, 5),
+            message(u, NOON, WEST, 5),
+            message(u, NOON, SOUTH, 5),
+        ],
         [(DAY, 1, 3, NOON, NOON), (DAY, 2, 2, NOON, NOON), (DAY, 3, 1, NOON, NOON)],
     ),
     "without an id too": (
-        lambda u: [message(u, NOON, EAST), message(u, NOON, WEST), message(u, NOON, SOUTH), message(u, at("12:00:00.000001"), WEST, -9)],
-        [(DAY, 1, 3, NOON, NOON), (DAY, 2, 2, NOON, NOON), (DAY, 3, 1, NOON, NOON), (DAY, 4, 2, *[at("12:00:00.000001")] * 2)],
+        lambda u: [
+            message(u, NOON, EAST),
+            message(u, NOON, WEST),
+            message(u, NOON, SOUTH),
+            message(u, at("12:00:00.000001"), WEST, -9),
+        ],
+        [
+            (DAY, 1, 3, NOON, NOON),
+            (DAY, 2, 2, NOON, NOON),
+            (DAY, 3, 1, NOON, NOON),
+            (DAY, 4, 2, *[at("12:00:00.000001")] * 2),
+        ],
     ),
-    "the same message twice is one visit": (lambda u: [message(u, NOON, PERTH, 5)] * 2, [(DAY, 1, 2, NOON, NOON)]),
+    "the same message twice is one visit": (
+        lambda u: [message(u, NOON, PERTH, 5)] * 2,
+        [(DAY, 1, 2, NOON, NOON)],
+    ),
 }
 
 
@@ -108,18 +151,41 @@ FIRST_MESSAGES = {
         [(DAY, None)],
     ),
     "other events are no messages": (
-        lambda u: [reaction(u, at("09:00:00"), SYDNEY), subscription(u, at("09:30:00"), 5, SYDNEY), message(u, at("10:00:00"), PERTH)],
+        lambda u: [
+            reaction(u, at("09:00:00"), SYDNEY),
+            subscription(u, at("09:30:00"), 5, SYDNEY),
+            message(u, at("10:00:00"), PERTH),
+        ],
         [(DAY, 2)],
     ),
-    "who only reacts has none": (lambda u: [reaction(u, NOON, SYDNEY), subscription(u, NOON, 5, SYDNEY)], []),
+    "who only reacts has none": (
+        lambda u: [reaction(u, NOON, SYDNEY), subscription(u, NOON, 5, SYDNEY)],
+        [],
+    ),
     "at one moment the one without an id": (
-        lambda u: [message(u, NOON, SYDNEY, 1), message(u, NOON, PERTH, None), message(u, NOON, ADELAIDE, -1)],
+        lambda u: [
+            message(u, NOON, SYDNEY, 1),
+            message(u, NOON, PERTH, None),
+            message(u, NOON, ADELAIDE, -1),
+        ],
         [(DAY, 2)],
     ),
-    "then the smaller id": (lambda u: [message(u, NOON, SYDNEY, 10), message(u, NOON, PERTH, 9)], [(DAY, 2)]),
-    "then the smaller latitude": (lambda u: [message(u, NOON, WEST, 5), message(u, NOON, SOUTH, 5)], [(DAY, 3)]),
-    "then the smaller longitude": (lambda u: [message(u, NOON, EAST, 5), message(u, NOON, WEST, 5)], [(DAY, 2)]),
-    "nulls first there too": (lambda u: [message(u, NOON, WEST, 5), message(u, NOON, LAT_ONLY, 5)], [(DAY, None)]),
+    "then the smaller id": (
+        lambda u: [message(u, NOON, SYDNEY, 10), message(u, NOON, PERTH, 9)],
+        [(DAY, 2)],
+    ),
+    "then the smaller latitude": (
+        lambda u: [message(u, NOON, WEST, 5), message(u, NOON, SOUTH, 5)],
+        [(DAY, 3)],
+    ),
+    "then the smaller longitude": (
+        lambda u: [message(u, NOON, EAST, 5), message(u, NOON, WEST, 5)],
+        [(DAY, 2)],
+    ),
+    "nulls first there too": (
+        lambda u: [message(u, NOON, WEST, 5), message(u, NOON, LAT_ONLY, 5)],
+        [(DAY, None)],
+    ),
 }
 
 
@@ -139,17 +205,34 @@ LAST_POSITIONS = {
         [(DAY, *PERTH), (NEXT, *ADELAIDE)],
     ),
     "an event without a position changes nothing": (
-        lambda u: [message(u, at("08:00:00"), SYDNEY), message(u, at("09:00:00"), NOWHERE), reaction(u, at("10:00:00"), LAT_ONLY)],
+        lambda u: [
+            message(u, at("08:00:00"), SYDNEY),
+            message(u, at("09:00:00"), NOWHERE),
+            reaction(u, at("10:00:00"), LAT_ONLY),
+        ],
         [(DAY, *SYDNEY)],
     ),
     "never seen": (lambda u: [message(u, NOON, NOWHERE), subscription(u, NOON, 5)], []),
     "at one moment the greatest id, whatever the type": (
-        lambda u: [reaction(u, NOON, SYDNEY, 9), message(u, NOON, PERTH, 10), subscription(u, NOON, 5, ADELAIDE)],
+        lambda u: [
+            reaction(u, NOON, SYDNEY, 9),
+            message(u, NOON, PERTH, 10),
+            subscription(u, NOON, 5, ADELAIDE),
+        ],
         [(DAY, *PERTH)],
     ),
-    "any id is after none": (lambda u: [message(u, NOON, SYDNEY, -1), subscription(u, NOON, 5, PERTH)], [(DAY, *SYDNEY)]),
-    "then the greater latitude": (lambda u: [message(u, NOON, WEST, 5), reaction(u, NOON, SOUTH, 5)], [(DAY, *WEST)]),
-    "then the greater longitude": (lambda u: [message(u, NOON, EAST, 5), reaction(u, NOON, WEST, 5)], [(DAY, *EAST)]),
+    "any id is after none": (
+        lambda u: [message(u, NOON, SYDNEY, -1), subscription(u, NOON, 5, PERTH)],
+        [(DAY, *SYDNEY)],
+    ),
+    "then the greater latitude": (
+        lambda u: [message(u, NOON, WEST, 5), reaction(u, NOON, SOUTH, 5)],
+        [(DAY, *WEST)],
+    ),
+    "then the greater longitude": (
+        lambda u: [message(u, NOON, EAST, 5), reaction(u, NOON, WEST, 5)],
+        [(DAY, *EAST)],
+    ),
 }
 
 
@@ -176,5 +259,10 @@ def test_correspondents_are_a_pair_once_a_day_whoever_wrote(spark: SparkSession)
 
 
 def test_an_empty_day_leaves_nothing(spark: SparkSession):
-    tables = (history.visits, history.first_messages, history.correspondents, history.last_positions)
+    tables = (
+        history.visits,
+        history.first_messages,
+        history.correspondents,
+        history.last_positions,
+    )
     assert [told(table(events_frame(spark, []))) for table in tables] == [[], [], [], []]

@@ -16,12 +16,22 @@ NOON = MIDNIGHT + 43_200
 NO_ANSWERS: list = []
 
 
-def row(client: str, feedback: str | None = None, at: int = NOON, campaign: str = "c", created: int = NOON - 30) -> tuple:
+def row(
+    client: str,
+    feedback: str | None = None,
+    at: int = NOON,
+    campaign: str = "c",
+    created: int = NOON - 30,
+) -> tuple:
     return campaign, created, client, at, feedback
 
 
 def answers(**clients_by_value: int) -> list[tuple]:
-    return [row(f"{value}-{n}", value) for value, clients in clients_by_value.items() for n in range(clients)]
+    return [
+        row(f"{value}-{n}", value)
+        for value, clients in clients_by_value.items()
+        for n in range(clients)
+    ]
 
 
 # Rows, and of each campaign: its id, first and last notification, clients notified and answered, feedback, rate, seconds.
@@ -56,7 +66,19 @@ CASES: dict[str, tuple[list[tuple], list[tuple]]] = {
                 *AT_NOON,
                 78,
                 78,
-                [("l", 12), ("k", 11), ("j", 10), ("i", 9), ("h", 8), ("g", 7), ("f", 6), ("e", 5), ("d", 4), ("c", 3), ("other", 3)],
+                [
+                    ("l", 12),
+                    ("k", 11),
+                    ("j", 10),
+                    ("i", 9),
+                    ("h", 8),
+                    ("g", 7),
+                    ("f", 6),
+                    ("e", 5),
+                    ("d", 4),
+                    ("c", 3),
+                    ("other", 3),
+                ],
                 1.0,
                 30,
             )
@@ -83,7 +105,12 @@ CASES: dict[str, tuple[list[tuple], list[tuple]]] = {
         [("c", "1971-01-02 00:00:00", "1971-01-02 23:59:59", 3, 0, NO_ANSWERS, 0.0, -43_170)],
     ),
     "a restaurant's campaigns are told apart by their id and their creation": (
-        [row("a", "yes"), row("a", "no", campaign="d"), row("b", campaign="d"), row("a", created=NOON - 100)],
+        [
+            row("a", "yes"),
+            row("a", "no", campaign="d"),
+            row("b", campaign="d"),
+            row("a", created=NOON - 100),
+        ],
         [
             ("c", *AT_NOON, 1, 0, NO_ANSWERS, 0.0, 100),
             ("c", *AT_NOON, 1, 1, [("yes", 1)], 1.0, 30),
@@ -97,7 +124,10 @@ CASES: dict[str, tuple[list[tuple], list[tuple]]] = {
             ("d", *AT_NOON, 1, 0, NO_ANSWERS, 0.0, 9_223_372_036_854_775_807),
         ],
     ),
-    "only older than a long can tell": ([row("a", created=-(2**63))], [("c", *AT_NOON, 1, 0, NO_ANSWERS, 0.0, None)]),
+    "only older than a long can tell": (
+        [row("a", created=-(2**63))],
+        [("c", *AT_NOON, 1, 0, NO_ANSWERS, 0.0, None)],
+    ),
     "a client that is there twice counts once": (
         [row("a", "yes"), row("a", "yes"), row("a", "no"), row("a"), row("b")],
         [("c", *AT_NOON, 2, 1, [("no", 1), ("yes", 1)], 0.5, 30)],
@@ -133,7 +163,11 @@ def spark(spark: SparkSession) -> SparkSession:
 
 @pytest.fixture(scope="module")
 def marts(spark: SparkSession) -> tuple[list[Row], list[Row]]:
-    feedback = frame(spark, SUBSCRIBERS_FEEDBACK, [row for name, (rows, _) in CASES.items() for row in rows_of(name, rows)]).cache()
+    feedback = frame(
+        spark,
+        SUBSCRIBERS_FEEDBACK,
+        [row for name, (rows, _) in CASES.items() for row in rows_of(name, rows)],
+    ).cache()
     campaigns = campaign_results(feedback)
     restaurants = restaurant_results(feedback)
     of_both = [
@@ -183,17 +217,32 @@ def test_each_day_is_counted_for_itself(spark: SparkSession):
 
 def test_a_restaurants_seconds_are_the_median_of_its_campaigns(spark: SparkSession):
     campaigns = {"a": 10, "b": 20, "c": 100_000, "d": 40}
-    rows = rows_of("r", [row("x", campaign=name, created=NOON - seconds) for name, seconds in campaigns.items()])
+    rows = rows_of(
+        "r",
+        [row("x", campaign=name, created=NOON - seconds) for name, seconds in campaigns.items()],
+    )
     feedback = frame(spark, SUBSCRIBERS_FEEDBACK, rows)
     assert [found[-1] for found in told(restaurant_results(feedback))] == [30.0]
 
 
 def test_the_day_is_that_of_the_trigger_time(spark: SparkSession):
-    columns = [name for name in SUBSCRIBERS_FEEDBACK.column_names if name != "trigger_datetime_created"]
+    columns = [
+        name for name in SUBSCRIBERS_FEEDBACK.column_names if name != "trigger_datetime_created"
+    ]
     times = [MIDNIGHT - 1, MIDNIGHT, MIDNIGHT + 86_399, MIDNIGHT + 86_400, 2**31 - 1]
     rows = spark.createDataFrame([(time,) for time in times], "trigger_datetime_created int")
-    staged = staged_feedback(rows.selectExpr("*", *(f"null AS {name}" for name in columns), "1 AS new_column"))
+    staged = staged_feedback(
+        rows.selectExpr("*", *(f"null AS {name}" for name in columns), "1 AS new_column")
+    )
     assert staged.columns == ["date", *SUBSCRIBERS_FEEDBACK.column_names]
     assert staged.schema["id"].dataType == SUBSCRIBERS_FEEDBACK.schema["id"].dataType
-    days = [date(1971, 1, 1), date(1971, 1, 2), date(1971, 1, 2), date(1971, 1, 3), date(2038, 1, 19)]
-    assert sorted((found.trigger_datetime_created, found.date) for found in staged.collect()) == list(zip(times, days, strict=True))
+    days = [
+        date(1971, 1, 1),
+        date(1971, 1, 2),
+        date(1971, 1, 2),
+        date(1971, 1, 3),
+        date(2038, 1, 19),
+    ]
+    assert sorted(
+        (found.trigger_datetime_created, found.date) for found in staged.collect()
+    ) == list(zip(times, days, strict=True))

@@ -38,9 +38,14 @@ def stays(*messages: tuple[str, Place]):
 
 def wandering(since: str, to: str, *places: Place) -> list[tuple[str, Place]]:
     """From place to place, every 20 days at noon: no visit is long."""
-    first, last = datetime.fromisoformat(f"{since} 12:00:00"), datetime.fromisoformat(f"{to} 12:00:00")
+    first, last = (
+        datetime.fromisoformat(f"{since} 12:00:00"),
+        datetime.fromisoformat(f"{to} 12:00:00"),
+    )
     days = range(0, (last - first).days + 1, 20)
-    return [(str(first + timedelta(days=day)), places[n % len(places)]) for n, day in enumerate(days)]
+    return [
+        (str(first + timedelta(days=day)), places[n % len(places)]) for n, day in enumerate(days)
+    ]
 
 
 # name -> the user's events given the user; act_city, home_city, travel_count, travel_array, local_time
@@ -59,7 +64,10 @@ CASES = {
     ),
     "a visit lasts from its first message, not from the last one elsewhere": (
         stays(
-            ("2022-04-18 09:00:00", PERTH), ("2022-04-18 10:00:00", SYDNEY), ("2022-05-01 10:00:00", SYDNEY), ("2022-05-15 10:00:00", PERTH)
+            ("2022-04-18 09:00:00", PERTH),
+            ("2022-04-18 10:00:00", SYDNEY),
+            ("2022-05-01 10:00:00", SYDNEY),
+            ("2022-05-15 10:00:00", PERTH),
         ),
         ("Perth", None, 3, ["Perth", "Sydney", "Perth"], "2022-05-15 18:00:00"),
     ),
@@ -76,15 +84,27 @@ CASES = {
         ("Perth", "Perth", 1, ["Perth"], "2022-05-16 07:59:59.999999"),
     ),
     "whoever returns makes another visit": (
-        stays(("2022-04-20 10:00:00", SYDNEY), ("2022-04-25 10:00:00", PERTH), ("2022-05-01 10:00:00", SYDNEY)),
+        stays(
+            ("2022-04-20 10:00:00", SYDNEY),
+            ("2022-04-25 10:00:00", PERTH),
+            ("2022-05-01 10:00:00", SYDNEY),
+        ),
         ("Sydney", None, 3, ["Sydney", "Perth", "Sydney"], "2022-05-01 20:00:00"),
     ),
     "two visits to one city do not add up": (
-        stays(("2022-04-01 10:00:00", SYDNEY), ("2022-04-25 10:00:00", PERTH), ("2022-04-25 10:00:01", SYDNEY)),
+        stays(
+            ("2022-04-01 10:00:00", SYDNEY),
+            ("2022-04-25 10:00:00", PERTH),
+            ("2022-04-25 10:00:01", SYDNEY),
+        ),
         ("Sydney", None, 2, ["Perth", "Sydney"], "2022-04-25 20:00:01"),
     ),
     "there and back within a day": (
-        stays(("2022-05-02 10:00:00", SYDNEY), ("2022-05-02 11:00:00", PERTH), ("2022-05-02 12:00:00", SYDNEY)),
+        stays(
+            ("2022-05-02 10:00:00", SYDNEY),
+            ("2022-05-02 11:00:00", PERTH),
+            ("2022-05-02 12:00:00", SYDNEY),
+        ),
         ("Sydney", None, 3, ["Sydney", "Perth", "Sydney"], "2022-05-02 22:00:00"),
     ),
     "a visit goes on from before the window: it is one, and as long as it is": (
@@ -92,11 +112,19 @@ CASES = {
         ("Sydney", "Sydney", 1, ["Sydney"], "2022-05-10 20:00:00"),
     ),
     "27 days, begun before the window": (
-        stays(("2022-04-01 10:00:00", SYDNEY), ("2022-04-20 10:00:00", SYDNEY), ("2022-04-28 10:00:00", PERTH)),
+        stays(
+            ("2022-04-01 10:00:00", SYDNEY),
+            ("2022-04-20 10:00:00", SYDNEY),
+            ("2022-04-28 10:00:00", PERTH),
+        ),
         ("Perth", None, 2, ["Sydney", "Perth"], "2022-04-28 18:00:00"),
     ),
     "27 days and a second, begun before the window": (
-        stays(("2022-04-01 10:00:00", SYDNEY), ("2022-04-20 10:00:00", SYDNEY), ("2022-04-28 10:00:01", PERTH)),
+        stays(
+            ("2022-04-01 10:00:00", SYDNEY),
+            ("2022-04-20 10:00:00", SYDNEY),
+            ("2022-04-28 10:00:01", PERTH),
+        ),
         ("Perth", "Sydney", 2, ["Sydney", "Perth"], "2022-04-28 18:00:01"),
     ),
     "a visit that ended as the window began is no visit of the window": (
@@ -108,23 +136,41 @@ CASES = {
         ("Perth", "Sydney", 1, ["Perth"], "2022-05-01 18:00:00"),
     ),
     "home is of all of history": (
-        stays(("2021-01-01 12:00:00", SYDNEY), *wandering("2021-02-01", "2022-05-07", PERTH, ADELAIDE)),
+        stays(
+            ("2021-01-01 12:00:00", SYDNEY), *wandering("2021-02-01", "2022-05-07", PERTH, ADELAIDE)
+        ),
         ("Adelaide", "Sydney", 1, ["Adelaide"], "2022-05-07 21:30:00"),
     ),
     "home is the last of the long visits, not the longest": (
-        stays(("2021-01-01 12:00:00", SYDNEY), ("2021-06-01 12:00:00", ADELAIDE), *wandering("2021-07-01", "2022-04-27", PERTH, SYDNEY)),
+        stays(
+            ("2021-01-01 12:00:00", SYDNEY),
+            ("2021-06-01 12:00:00", ADELAIDE),
+            *wandering("2021-07-01", "2022-04-27", PERTH, SYDNEY),
+        ),
         ("Sydney", "Adelaide", 1, ["Sydney"], "2022-04-27 22:00:00"),
     ),
     "home is the city of the current visit if that is long": (
-        stays(("2022-01-01 12:00:00", SYDNEY), ("2022-04-01 12:00:00", PERTH), ("2022-05-01 12:00:00", PERTH)),
+        stays(
+            ("2022-01-01 12:00:00", SYDNEY),
+            ("2022-04-01 12:00:00", PERTH),
+            ("2022-05-01 12:00:00", PERTH),
+        ),
         ("Perth", "Perth", 1, ["Perth"], "2022-05-01 20:00:00"),
     ),
     "a short return does not take the home away": (
-        stays(("2022-01-01 12:00:00", SYDNEY), ("2022-03-01 12:00:00", PERTH), ("2022-04-20 12:00:00", SYDNEY)),
+        stays(
+            ("2022-01-01 12:00:00", SYDNEY),
+            ("2022-03-01 12:00:00", PERTH),
+            ("2022-04-20 12:00:00", SYDNEY),
+        ),
         ("Sydney", "Perth", 1, ["Sydney"], "2022-04-20 22:00:00"),
     ),
     "at one moment the message without an id is first, then the smaller id": (
-        lambda user: [message(user, NOON, PERTH, 10), message(user, NOON, SYDNEY, 9), message(user, NOON, ADELAIDE, None)],
+        lambda user: [
+            message(user, NOON, PERTH, 10),
+            message(user, NOON, SYDNEY, 9),
+            message(user, NOON, ADELAIDE, None),
+        ],
         ("Perth", None, 3, ["Adelaide", "Sydney", "Perth"], "2022-05-01 20:00:00"),
     ),
     "a negative id is after none": (
@@ -132,10 +178,16 @@ CASES = {
         ("Perth", None, 2, ["Adelaide", "Perth"], "2022-05-01 20:00:00"),
     ),
     "with one id the smaller latitude is first, then the smaller longitude": (
-        lambda user: [message(user, NOON, place, 5) for place in ((0.0, 150.0, 1), (0.0, 115.0, 2), (-1.0, 150.0, 3))],
+        lambda user: [
+            message(user, NOON, place, 5)
+            for place in ((0.0, 150.0, 1), (0.0, 115.0, 2), (-1.0, 150.0, 3))
+        ],
         ("Sydney", None, 3, ["Adelaide", "Perth", "Sydney"], "2022-05-01 22:00:00"),
     ),
-    "the same message twice": (stays((NOON, PERTH), (NOON, PERTH)), ("Perth", None, 1, ["Perth"], "2022-05-01 20:00:00")),
+    "the same message twice": (
+        stays((NOON, PERTH), (NOON, PERTH)),
+        ("Perth", None, 1, ["Perth"], "2022-05-01 20:00:00"),
+    ),
     "what has no city or is no message interrupts nothing and is not the last message": (
         lambda user: [
             message(user, "2022-05-01 10:00:00", ADELAIDE),
@@ -158,15 +210,29 @@ CASES = {
         ("Sydney", None, 2, ["Perth", "Sydney"], "2022-05-01 10:00:00"),
     ),
     "more than nine visits of a day stay in order": (
-        stays(*((f"2022-05-02 {hour:02}:00:00", (PERTH, SYDNEY, ADELAIDE)[hour % 3]) for hour in range(11))),
-        ("Sydney", None, 11, ["Perth", "Sydney", "Adelaide"] * 3 + ["Perth", "Sydney"], "2022-05-02 20:00:00"),
+        stays(
+            *(
+                (f"2022-05-02 {hour:02}:00:00", (PERTH, SYDNEY, ADELAIDE)[hour % 3])
+                for hour in range(11)
+            )
+        ),
+        (
+            "Sydney",
+            None,
+            11,
+            ["Perth", "Sydney", "Adelaide"] * 3 + ["Perth", "Sydney"],
+            "2022-05-02 20:00:00",
+        ),
     ),
     "the first moment of the window is in it": (
         stays(("2022-04-18 00:00:00", PERTH)),
         ("Perth", "Perth", 1, ["Perth"], "2022-04-18 08:00:00"),
     ),
     "a moment before it is not": (stays(("2022-04-17 23:59:59.999999", PERTH)), None),
-    "a city before the window, and none in it": (stays(("2022-03-01 10:00:00", PERTH), ("2022-05-01 10:00:00", NOWHERE)), None),
+    "a city before the window, and none in it": (
+        stays(("2022-03-01 10:00:00", PERTH), ("2022-05-01 10:00:00", NOWHERE)),
+        None,
+    ),
     "no message at all": (
         lambda user: [reaction(user, NOON, PERTH), subscription(user, NOON, 5, PERTH)],
         None,
@@ -210,15 +276,24 @@ def test_the_depth_says_which_visits_count_and_not_which_home(spark: SparkSessio
         (2, "Sydney", None, 1, ["Sydney"], "2022-05-15 09:59:59.999999"),
         (3, "Sydney", None, 1, ["Sydney"], "2022-05-14 09:59:59.999999"),
     ]
-    assert told(users(check_days, CITIES, AS_OF, 1)) == [(1, "Perth", "Sydney", 1, ["Perth"], "2022-05-15 08:00:00")]
-    assert told(users(check_days, CITIES, AS_OF, 2)) == [(1, "Perth", "Sydney", 2, ["Adelaide", "Perth"], "2022-05-15 08:00:00"), others[0]]
+    assert told(users(check_days, CITIES, AS_OF, 1)) == [
+        (1, "Perth", "Sydney", 1, ["Perth"], "2022-05-15 08:00:00")
+    ]
+    assert told(users(check_days, CITIES, AS_OF, 2)) == [
+        (1, "Perth", "Sydney", 2, ["Adelaide", "Perth"], "2022-05-15 08:00:00"),
+        others[0],
+    ]
     assert told(users(check_days, CITIES, AS_OF, 10_000)) == [all_of_1, *others]
 
 
-@pytest.mark.parametrize("depth", [400_000, 10**6], ids=["from the year 927", "from before the calendar"])
+@pytest.mark.parametrize(
+    "depth", [400_000, 10**6], ids=["from the year 927", "from before the calendar"]
+)
 def test_a_window_may_be_as_deep_as_one_likes(spark: SparkSession, depth: int):
     check_days = visits(events_frame(spark, [message(1, "2001-02-03 10:00:00", PERTH)]))
-    assert told(users(check_days, CITIES, AS_OF, depth)) == [(1, "Perth", "Perth", 1, ["Perth"], "2001-02-03 18:00:00")]
+    assert told(users(check_days, CITIES, AS_OF, depth)) == [
+        (1, "Perth", "Perth", 1, ["Perth"], "2001-02-03 18:00:00")
+    ]
 
 
 # zone, event time, wall clock
@@ -254,4 +329,6 @@ def test_local_time_is_the_wall_clock_of_the_last_message(spark: SparkSession):
     cities = [City(n, f"City {n}", 0.0, 0.0, zone) for n, (zone, _, _) in enumerate(LOCAL_TIMES)]
     rows = [message(n, at, (0.0, 0.0, n)) for n, (_, at, _) in enumerate(LOCAL_TIMES)]
     found = told(users(visits(events_frame(spark, rows)), cities, date(2022, 12, 31), 365))
-    assert {row[0]: (row[1], row[-1]) for row in found} == {n: (f"City {n}", local) for n, (_, _, local) in enumerate(LOCAL_TIMES)}
+    assert {row[0]: (row[1], row[-1]) for row in found} == {
+        n: (f"City {n}", local) for n, (_, _, local) in enumerate(LOCAL_TIMES)
+    }

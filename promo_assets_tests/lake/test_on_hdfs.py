@@ -10,13 +10,17 @@ from promo_assets_tests.lake.hdfs import Hdfs
 from promo_assets_tests.lake.test_runs import DAYS, World
 
 
-def test_initial_load_daily_run_and_rerun_are_as_on_local_folders(spark: SparkSession, hdfs: Hdfs, tmp_path: Path) -> None:
+def test_initial_load_daily_run_and_rerun_are_as_on_local_folders(
+    spark: SparkSession, hdfs: Hdfs, tmp_path: Path
+) -> None:
     local = World(spark, tmp_path / "local")
     far = World(spark, tmp_path / "far", root=f"{hdfs.uri}/lake")
     hadoop = Files(spark, hdfs.uri)
     for day in DAYS[:2]:
         written = local.write_raw(day)
-        hadoop.write_bytes(written.read_bytes(), f"{far.lake.day_path(tables.RAW_EVENTS, day)}/{written.name}")
+        hadoop.write_bytes(
+            written.read_bytes(), f"{far.lake.day_path(tables.RAW_EVENTS, day)}/{written.name}"
+        )
     for world in (local, far):
         assert world.run("initial_load").success
         assert world.run("daily_lake", DAYS[1]).success
@@ -33,5 +37,9 @@ def test_two_writers_of_a_day_never_mix_on_hdfs(spark: SparkSession, hdfs: Hdfs)
     files = Files(spark, f"{hdfs.uri}/mix")
     for writer in ("a", "b"):
         files.write_bytes(b"x", f"{files.root}/{writer}/part-{writer}")
-        files.replace(f"{files.root}/table/date=2022-05-01", f"{files.root}/{writer}", f"{files.root}/old-{writer}")
+        files.replace(
+            f"{files.root}/table/date=2022-05-01",
+            f"{files.root}/{writer}",
+            f"{files.root}/old-{writer}",
+        )
     assert [name for name, _ in files.entries(f"{files.root}/table/date=2022-05-01")] == ["part-b"]

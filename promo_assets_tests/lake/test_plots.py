@@ -21,19 +21,46 @@ from promo_assets.lake.cities import SHIPPED, parse_cities
 
 CITIES = [(city.city, city.lat, city.lon) for city in parse_cities(SHIPPED.read_bytes())]
 MONDAY = date(2022, 5, 2)
-ODD_NAMES = [r"$\frac{a}$ _x_ $", "_hidden", "Zürich Ωmega", "x\ny\0z", "a" * 60, "| $ $ |", r"\$5\$", "", None]
+ODD_NAMES = [
+    r"$\frac{a}$ _x_ $",
+    "_hidden",
+    "Zürich Ωmega",
+    "x\ny\0z",
+    "a" * 60,
+    "| $ $ |",
+    r"\$5\$",
+    "",
+    None,
+]
 HUGE = 2**63 - 1
 
 ZONES = [(*city, 500_000 // rank, 9_000 // rank) for rank, city in enumerate(CITIES, 1)]
-ODD_ZONES = [(name, -35.0 + 2 * n, 118.0 + 4 * n, HUGE // (n + 1), HUGE if n == 3 else n) for n, name in enumerate(ODD_NAMES)]
-FAR_ZONES = [*ZONES, ("London", 51.5, -0.1, 300_000, 900), ("South Pole", -90.0, 0.0, 10, 1), ("Fiji", -18.1, 178.4, 99_999, 3)]
+ODD_ZONES = [
+    (name, -35.0 + 2 * n, 118.0 + 4 * n, HUGE // (n + 1), HUGE if n == 3 else n)
+    for n, name in enumerate(ODD_NAMES)
+]
+FAR_ZONES = [
+    *ZONES,
+    ("London", 51.5, -0.1, 300_000, 900),
+    ("South Pole", -90.0, 0.0, 10, 1),
+    ("Fiji", -18.1, 178.4, 99_999, 3),
+]
 WEEKS = [
-    (MONDAY + timedelta(weeks=week), city, 20_000 // rank, 9_000 // rank + week, 300 // rank, 40 // rank)
+    (
+        MONDAY + timedelta(weeks=week),
+        city,
+        20_000 // rank,
+        9_000 // rank + week,
+        300 // rank,
+        40 // rank,
+    )
     for week in range(6)
     for rank, (city, _, _) in enumerate(CITIES, 1)
 ]
 ODD_WEEKS = [(datetime(2022, 5, 2), name, HUGE, 0, 1, 0) for name in ODD_NAMES]
-MANY_WEEKS = [(MONDAY + timedelta(weeks=n % 20), f"city {n % 200}", n, 0, 0, 1) for n in range(1000)]
+MANY_WEEKS = [
+    (MONDAY + timedelta(weeks=n % 20), f"city {n % 200}", n, 0, 0, 1) for n in range(1000)
+]
 
 RATES = [(f"restaurant-{n:02}", n / plots.RESTAURANTS, 10**n) for n in range(plots.RESTAURANTS)]
 
@@ -52,9 +79,13 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "one travel": lambda: plots.travel_counts([(7, 1)]),
     "many travels": lambda: plots.travel_counts([(n, HUGE) for n in range(0, 5000, 7)]),
     "travels of nobody": lambda: plots.travel_counts([(1, 0), (100, 0)]),
-    "pairs": lambda: plots.pairs_by_zone([(city, 25_000 // rank**2) for rank, (city, _, _) in enumerate(CITIES, 1)]),
+    "pairs": lambda: plots.pairs_by_zone(
+        [(city, 25_000 // rank**2) for rank, (city, _, _) in enumerate(CITIES, 1)]
+    ),
     "one pair": lambda: plots.pairs_by_zone([("Sydney", 1)]),
-    "odd pairs": lambda: plots.pairs_by_zone([(name, HUGE - n) for n, name in enumerate(ODD_NAMES)] * 2),
+    "odd pairs": lambda: plots.pairs_by_zone(
+        [(name, HUGE - n) for n, name in enumerate(ODD_NAMES)] * 2
+    ),
     "no pairs": lambda: plots.pairs_by_zone([("Sydney", 0)]),
     "hours": lambda: plots.notifications_by_hour([(hour, 1_000 * hour) for hour in range(24)]),
     "one hour": lambda: plots.notifications_by_hour([(7, 1)]),
@@ -90,7 +121,10 @@ def test_a_picture_is_small_and_white_behind(picture: Callable[[], bytes]) -> No
 
 
 def test_pictures_are_the_same_each_time_also_when_drawn_at_once() -> None:
-    some = [PICTURES[name] for name in ("odd zones", "one week", "travels", "pairs", "hours", "delays", "rates")]
+    some = [
+        PICTURES[name]
+        for name in ("odd zones", "one week", "travels", "pairs", "hours", "delays", "rates")
+    ]
     in_turn = [picture() for picture in some]
     with ThreadPoolExecutor(4) as pool:
         at_once = list(pool.map(lambda picture: picture(), some * 2))
@@ -118,7 +152,12 @@ def test_no_text_is_smaller_than_8_points_or_cut_off(figure: Callable[[], Figure
     assert len(texts) > 5
     assert min(text.get_fontsize() for text in texts) >= 8
     box = drawn.get_tightbbox()
-    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= drawn.get_figwidth() and box.y1 <= drawn.get_figheight()
+    assert (
+        box.x0 >= 0
+        and box.y0 >= 0
+        and box.x1 <= drawn.get_figwidth()
+        and box.y1 <= drawn.get_figheight()
+    )
 
 
 def test_matplotlib_is_loaded_with_the_first_picture_and_pyplot_never() -> None:
@@ -132,8 +171,12 @@ assert "matplotlib.figure" in sys.modules and "matplotlib.pyplot" not in sys.mod
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_circle_lies_where_its_zone_is_with_messages_as_area_and_registrations_as_colour() -> None:
-    axes, bar = plots._zones_figure([("B", -30.0, 120.0, 100, 9), ("A", -20.0, 140.0, 400, 0), ("C", -10.0, 130.0, 0, 3)]).axes
+def test_a_circle_lies_where_its_zone_is_with_messages_as_area_and_registrations_as_colour() -> (
+    None
+):
+    axes, bar = plots._zones_figure(
+        [("B", -30.0, 120.0, 100, 9), ("A", -20.0, 140.0, 400, 0), ("C", -10.0, 130.0, 0, 3)]
+    ).axes
     (circles,) = axes.collections
     assert circles.get_offsets().tolist() == [[140, -20], [120, -30], [130, -10]]
     assert (circles.get_sizes() / circles.get_sizes()[0]).tolist() == [1, 0.25, 0]
@@ -145,34 +188,53 @@ def test_a_circle_lies_where_its_zone_is_with_messages_as_area_and_registrations
 
 
 @pytest.mark.parametrize(
-    ("largest", "explained"), [(7_300_000, ["5M", "1M", "200k"]), (400, ["200", "50", "10"]), (2, ["2"]), (1, ["1"]), (0, ["1"])]
+    ("largest", "explained"),
+    [
+        (7_300_000, ["5M", "1M", "200k"]),
+        (400, ["200", "50", "10"]),
+        (2, ["2"]),
+        (1, ["1"]),
+        (0, ["1"]),
+    ],
 )
-def test_circles_beside_the_map_explain_the_areas_of_those_on_it(largest: int, explained: list[str]) -> None:
+def test_circles_beside_the_map_explain_the_areas_of_those_on_it(
+    largest: int, explained: list[str]
+) -> None:
     figure = plots._zones_figure([("A", -20.0, 140.0, largest, 0)])
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == explained
     area_of_one = plots.LARGEST_CIRCLE / max(largest, 1)
     numbers = [float(label.replace("k", "e3").replace("M", "e6")) for label in explained]
-    assert [circle.get_markersize() ** 2 for circle in legend.get_lines()] == pytest.approx([n * area_of_one for n in numbers])
+    assert [circle.get_markersize() ** 2 for circle in legend.get_lines()] == pytest.approx(
+        [n * area_of_one for n in numbers]
+    )
 
 
 def test_names_are_beside_the_greatest_zones_and_cover_neither_circles_nor_names() -> None:
     axes = plots._zones_figure(ZONES).axes[0]
     names = _names(axes)
-    assert {"Sydney", "Melbourne", "Brisbane", "Perth", "Adelaide", "Darwin"} <= {name.get_text() for name in names}
+    assert {"Sydney", "Melbourne", "Brisbane", "Perth", "Adelaide", "Darwin"} <= {
+        name.get_text() for name in names
+    }
     boxes = [name.get_window_extent() for name in names]
     assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
     centres = axes.transData.transform(axes.collections[0].get_offsets())
     radii = axes.collections[0].get_sizes() ** 0.5 / 2 * plots.DPI / 72
     assert len(centres) == 24
     for box in boxes:
-        gaps = [max(box.x0 - x, x - box.x1, box.y0 - y, y - box.y1) - r for (x, y), r in zip(centres, radii, strict=True)]
+        gaps = [
+            max(box.x0 - x, x - box.x1, box.y0 - y, y - box.y1) - r
+            for (x, y), r in zip(centres, radii, strict=True)
+        ]
         assert min(gaps) >= 0
 
 
 def test_of_two_zones_in_one_place_the_greater_has_the_name() -> None:
     axes = plots._zones_figure(
-        [(name, -25.0, 133.0, n, 0) for n, name in enumerate(["least", "less", "mean", "more", "most", "top"])]
+        [
+            (name, -25.0, 133.0, n, 0)
+            for n, name in enumerate(["least", "less", "mean", "more", "most", "top"])
+        ]
     ).axes[0]
     assert [name.get_text() for name in _names(axes)][:1] == ["top"]
     assert len(_names(axes)) < 6
@@ -183,11 +245,15 @@ def _names(axes) -> list[Annotation]:
 
 
 @pytest.mark.parametrize(
-    "zones", [ZONES[:1], FAR_ZONES, FAR_ZONES[-1:] + FAR_ZONES[-3:-2], ODD_ZONES], ids=["one", "far", "east and west", "odd"]
+    "zones",
+    [ZONES[:1], FAR_ZONES, FAR_ZONES[-1:] + FAR_ZONES[-3:-2], ODD_ZONES],
+    ids=["one", "far", "east and west", "odd"],
 )
 def test_the_map_shows_all_zones_and_australia_undistorted(zones: list[plots.Zone]) -> None:
     axes = plots._zones_figure(zones).axes[0]
-    places = [(lon, lat) for _, lat, lon, *_ in zones] + [point for patch in axes.patches for point in patch.get_xy()]
+    places = [(lon, lat) for _, lat, lon, *_ in zones] + [
+        point for patch in axes.patches for point in patch.get_xy()
+    ]
     (west, east), (south, north) = axes.get_xlim(), axes.get_ylim()
     assert all(west < lon < east and south < lat < north for lon, lat in places)
     middle_lat = (south + north) / 2
@@ -197,7 +263,9 @@ def test_the_map_shows_all_zones_and_australia_undistorted(zones: list[plots.Zon
 
 def test_the_outline_is_that_of_australia() -> None:
     """Its cities lie on it or at its coast, and the seas around do not."""
-    mainland, tasmania = (Outline(patch.get_xy()) for patch in plots._zones_figure(ZONES).axes[0].patches)
+    mainland, tasmania = (
+        Outline(patch.get_xy()) for patch in plots._zones_figure(ZONES).axes[0].patches
+    )
     near = [(x, y) for x in (-0.5, 0, 0.5) for y in (-0.5, 0, 0.5)]
     for city, lat, lon in CITIES:
         land = tasmania if city in ("Hobart", "Launceston") else mainland
@@ -210,7 +278,11 @@ def test_the_outline_is_that_of_australia() -> None:
         "Bass Strait": (146, -39.9),
         "Coral Sea": (150, -17),
     }
-    assert not [sea for sea, place in seas.items() if mainland.contains_point(place) or tasmania.contains_point(place)]
+    assert not [
+        sea
+        for sea, place in seas.items()
+        if mainland.contains_point(place) or tasmania.contains_point(place)
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name in ODD_NAMES if name is not None and "$" in name])
@@ -228,7 +300,14 @@ def test_a_name_with_dollars_is_shown_as_it_is(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("city", "name"),
-    [(None, "(no name)"), ("x\ny\0z", "x y z"), ("a" * 60, "a" * 17 + "…"), ("a" * 18, "a" * 18), ("_b", "_b"), ("Zürich", "Zürich")],
+    [
+        (None, "(no name)"),
+        ("x\ny\0z", "x y z"),
+        ("a" * 60, "a" * 17 + "…"),
+        ("a" * 18, "a" * 18),
+        ("_b", "_b"),
+        ("Zürich", "Zürich"),
+    ],
 )
 def test_names_are_short_and_on_one_line(city: str | None, name: str) -> None:
     assert plots._name(city) == name
@@ -253,19 +332,38 @@ def test_weeks_are_columns_and_zones_lines_with_a_panel_for_each_kind() -> None:
         [[None, 1], [8, 4], [None, 1]],
     ]
     assert [text.get_text() for text in panels[0].get_yticklabels()] == ["B", "A", "(no name)"]
-    assert [[text.get_text() for text in panel.get_xticklabels()] for panel in panels] == [["2022-05-02", "2022-05-09"]] * 4
+    assert [[text.get_text() for text in panel.get_xticklabels()] for panel in panels] == [
+        ["2022-05-02", "2022-05-09"]
+    ] * 4
     bars = [axes for axes in figure.axes if not axes.images]
-    assert [bar.get_xlabel() for bar in bars] == ["messages", "reactions", "subscriptions", "registrations"]
-    assert [[text.get_text() for text in bar.get_xticklabels()] for bar in bars] == [["1", "9", "90"], ["1", "3", "10"], ["1"], ["1"]]
+    assert [bar.get_xlabel() for bar in bars] == [
+        "messages",
+        "reactions",
+        "subscriptions",
+        "registrations",
+    ]
+    assert [[text.get_text() for text in bar.get_xticklabels()] for bar in bars] == [
+        ["1", "9", "90"],
+        ["1", "3", "10"],
+        ["1"],
+        ["1"],
+    ]
 
 
 def test_the_labels_of_weeks_and_zones_do_not_overlap() -> None:
     figure = plots._weekly_figure(WEEKS)
     figure.draw_without_rendering()
     panels = [axes for axes in figure.axes if axes.images]
-    labels = [*panels[0].get_yticklabels(), *(label for panel in panels for label in panel.get_xticklabels())]
+    labels = [
+        *panels[0].get_yticklabels(),
+        *(label for panel in panels for label in panel.get_xticklabels()),
+    ]
     assert len(labels) == 24 + 4 * 6
-    assert not [pair for pair in combinations([label.get_window_extent() for label in labels], 2) if pair[0].overlaps(pair[1])]
+    assert not [
+        pair
+        for pair in combinations([label.get_window_extent() for label in labels], 2)
+        if pair[0].overlaps(pair[1])
+    ]
 
 
 def _numbers(cells: AxesImage) -> list[list[float | None]]:
@@ -273,13 +371,22 @@ def _numbers(cells: AxesImage) -> list[list[float | None]]:
 
 
 def test_of_many_zones_the_small_ones_are_summed_up_and_of_many_weeks_the_last_are_shown() -> None:
-    rows = [(MONDAY + timedelta(weeks=week), f"city {zone}", 100 - zone, 0, 0, 0) for week in range(8) for zone in range(30)]
+    rows = [
+        (MONDAY + timedelta(weeks=week), f"city {zone}", 100 - zone, 0, 0, 0)
+        for week in range(8)
+        for zone in range(30)
+    ]
     rows.append((MONDAY, "long ago", 10**6, 0, 0, 0))
     panel = plots._weekly_figure(rows).axes[0]
     names = [text.get_text() for text in panel.get_yticklabels()]
     assert names == [f"city {zone}" for zone in range(23)] + ["7 other zones"]
-    assert [text.get_text() for text in panel.get_xticklabels()][::5] == ["2022-05-16", "2022-06-20"]
-    assert _numbers(panel.images[0]) == [[100 - zone] * 6 for zone in range(23)] + [[77 + 76 + 75 + 74 + 73 + 72 + 71] * 6]
+    assert [text.get_text() for text in panel.get_xticklabels()][::5] == [
+        "2022-05-16",
+        "2022-06-20",
+    ]
+    assert _numbers(panel.images[0]) == [[100 - zone] * 6 for zone in range(23)] + [
+        [77 + 76 + 75 + 74 + 73 + 72 + 71] * 6
+    ]
 
 
 @pytest.mark.parametrize(
@@ -293,12 +400,19 @@ def test_of_many_zones_the_small_ones_are_summed_up_and_of_many_weeks_the_last_a
         ([(1, 1), (20, 1)], [("1", 1), *((str(n), 0) for n in range(2, 20)), ("20", 1)]),
         (
             [(1, 50), (5, 1), (6, 2), (41, 40), (45, 10)],
-            [("1–5", 51), ("6–10", 2), *((f"{n}–{n + 4}", 0) for n in range(11, 40, 5)), ("41–45", 50)],
+            [
+                ("1–5", 51),
+                ("6–10", 2),
+                *((f"{n}–{n + 4}", 0) for n in range(11, 40, 5)),
+                ("41–45", 50),
+            ],
         ),
         ([(1, 0), (100, 0)], [("1", 0)]),
     ],
 )
-def test_users_are_counted_by_travels_with_a_long_tail_in_one_bar(rows: list[tuple[int, int]], bars: list[tuple[str, int]]) -> None:
+def test_users_are_counted_by_travels_with_a_long_tail_in_one_bar(
+    rows: list[tuple[int, int]], bars: list[tuple[str, int]]
+) -> None:
     axes = plots._travel_figure(rows).axes[0]
     names = [text.get_text() for text in axes.get_xticklabels()]
     assert list(zip(names, (bar.get_height() for bar in axes.patches), strict=True)) == bars
@@ -309,7 +423,11 @@ def test_users_are_counted_by_travels_with_a_long_tail_in_one_bar(rows: list[tup
 def test_pairs_are_sorted_and_written_beside_their_bars() -> None:
     axes = plots._pairs_figure([("Perth", 40), ("Sydney", 12_345), (None, 7), ("Perth", 2)]).axes[0]
     names = [text.get_text() for text in axes.get_yticklabels()]
-    assert list(zip(names, (bar.get_width() for bar in axes.patches), strict=True)) == [("Sydney", 12_345), ("Perth", 42), ("(no name)", 7)]
+    assert list(zip(names, (bar.get_width() for bar in axes.patches), strict=True)) == [
+        ("Sydney", 12_345),
+        ("Perth", 42),
+        ("(no name)", 7),
+    ]
     assert [text.get_text() for text in axes.texts] == ["12,345", "42", "7"]
     heights = [axes.transData.transform((0, bar.get_y()))[1] for bar in axes.patches]
     assert heights == sorted(heights, reverse=True)
@@ -330,14 +448,24 @@ def test_every_hour_of_the_day_has_a_bar_and_only_those_with_notifications_a_num
 def test_a_delay_is_counted_in_its_bin(seconds: int, name: str) -> None:
     axes = plots._delays_figure([(seconds, 3), (10, 1)]).axes[0]
     names = [text.get_text() for text in axes.get_xticklabels()]
-    count_of = {name: bar.get_height() for name, bar in zip(names, axes.patches, strict=True) if bar.get_height()}
+    count_of = {
+        name: bar.get_height()
+        for name, bar in zip(names, axes.patches, strict=True)
+        if bar.get_height()
+    }
     assert count_of == {name: 3, "10–19 s": 1}
     assert ("< 0 s" in names) == (seconds < 0)
 
 
 def test_rates_are_drawn_in_the_given_order_with_how_many_clients_they_are_of() -> None:
-    axes = plots._rates_figure([("big", 0.125, 12_345), ("$ odd-restaurant-with-a-name-07", 1.0, 2), ("none", 0.0, 40)]).axes[0]
-    assert [text.get_text() for text in axes.get_yticklabels()] == ["big", r"\$ odd-restaurant-with-a-name-…", "none"]
+    axes = plots._rates_figure(
+        [("big", 0.125, 12_345), ("$ odd-restaurant-with-a-name-07", 1.0, 2), ("none", 0.0, 40)]
+    ).axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        "big",
+        r"\$ odd-restaurant-with-a-name-…",
+        "none",
+    ]
     assert [bar.get_width() for bar in axes.patches] == [12.5, 100, 0]
     assert [text.get_text() for text in axes.texts] == ["12.5% of 12k", "100.0% of 2", "0.0% of 40"]
     heights = [axes.transData.transform((0, bar.get_y()))[1] for bar in axes.patches]

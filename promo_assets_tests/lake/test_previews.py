@@ -15,10 +15,19 @@ from promo_assets.lake.tables import Table
 from promo_assets_tests.lake.test_runs import DAYS, World, day_rows
 
 # What these pages are made of.
-USERS_AND_GEO = [dg.AssetKey([table.layer, table.name]) for table in (tables.USERS, tables.GEO_MART)]
+USERS_AND_GEO = [
+    dg.AssetKey([table.layer, table.name]) for table in (tables.USERS, tables.GEO_MART)
+]
 UP_TO_GEO = [
     dg.AssetKey([table.layer, table.name])
-    for table in (tables.STG_EVENTS, tables.GEO, tables.EVENTS, tables.REJECTED_EVENTS, tables.FIRST_MESSAGES, tables.GEO_MART)
+    for table in (
+        tables.STG_EVENTS,
+        tables.GEO,
+        tables.EVENTS,
+        tables.REJECTED_EVENTS,
+        tables.FIRST_MESSAGES,
+        tables.GEO_MART,
+    )
 ]
 WEEK_BEFORE, WEEK = date(2022, 4, 25), date(2022, 5, 2)
 
@@ -27,22 +36,30 @@ WEEK_BEFORE, WEEK = date(2022, 4, 25), date(2022, 5, 2)
 def world(spark: SparkSession, tmp_path: Path) -> World:
     made = World(spark, tmp_path)
     for day in DAYS[:2]:
-        made.write_raw(day, day_rows(day)[2:4])  # a reaction in Sydney, and a message there and then in Perth
+        made.write_raw(
+            day, day_rows(day)[2:4]
+        )  # a reaction in Sydney, and a message there and then in Perth
     return made
 
 
 @pytest.fixture
 def west_of_greenwich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patch:
-        patch.setenv("TZ", "America/New_York")  # where a week's first midnight in UTC is the evening before
+        patch.setenv(
+            "TZ", "America/New_York"
+        )  # where a week's first midnight in UTC is the evening before
         time.tzset()
         yield
     time.tzset()
 
 
 def page(world: World, table: Table, day: date) -> dict[str, str]:
-    records = world.instance.fetch_materializations(dg.AssetKey([table.layer, table.name]), limit=10).records
-    (found,) = [record.asset_materialization for record in records if record.partition_key == str(day)]
+    records = world.instance.fetch_materializations(
+        dg.AssetKey([table.layer, table.name]), limit=10
+    ).records
+    (found,) = [
+        record.asset_materialization for record in records if record.partition_key == str(day)
+    ]
     assert found
     return {name: str(value.value) for name, value in found.metadata.items()}
 
@@ -76,9 +93,17 @@ def test_a_city_that_geo_csv_has_no_more_is_shown_by_its_id(world: World) -> Non
     geo = world.root / tables.GEO.path.format(owner="somebody").lstrip("/")
     geo.write_text("id;city;lat;lng;timezone\n4;Perth;-31,9522;115,8589;Australia/Perth\n")
     result = world.run("daily_lake", DAYS[1], asset_selection=UP_TO_GEO)
-    failed = {(found.asset_key.to_user_string(), found.check_name) for found in result.get_asset_check_evaluations() if not found.passed}
+    failed = {
+        (found.asset_key.to_user_string(), found.check_name)
+        for found in result.get_asset_check_evaluations()
+        if not found.passed
+    }
     assert ("mart/geo", "cities_are_known") in failed
     shown = page(world, tables.GEO_MART, DAYS[1])
-    assert shown["weeks"] == weeks([(WEEK_BEFORE, "zone 1", 1, 1, 0, 1), (WEEK, "Perth", 1, 1, 0, 0)])
+    assert shown["weeks"] == weeks(
+        [(WEEK_BEFORE, "zone 1", 1, 1, 0, 1), (WEEK, "Perth", 1, 1, 0, 0)]
+    )
     perth = plots.zones_map([("Perth", -31.9522, 115.8589, 1, 0)])
-    assert shown["zones"] == markdown.image(perth, "messages and registrations of the window by zone")
+    assert shown["zones"] == markdown.image(
+        perth, "messages and registrations of the window by zone"
+    )

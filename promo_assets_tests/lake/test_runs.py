@@ -47,9 +47,17 @@ class World:
 
     @staticmethod
     def settings(folder: Path, root: str = "", **more: Any) -> Settings:
-        return Settings(home=folder, lake_root=root or str(folder / "lake"), lake_owner="somebody", _env_file=None, **more)  # pyright: ignore[reportCallIssue]
+        return Settings(
+            home=folder,
+            lake_root=root or str(folder / "lake"),
+            lake_owner="somebody",
+            _env_file=None,
+            **more,
+        )  # pyright: ignore[reportCallIssue]
 
-    def write_raw(self, day: date, rows: list[dict] | None = None, file: str = "part-0.parquet") -> Path:
+    def write_raw(
+        self, day: date, rows: list[dict] | None = None, file: str = "part-0.parquet"
+    ) -> Path:
         raw = self.root / tables.RAW_EVENTS.path.lstrip("/")
         write_day(raw, day, day_rows(day) if rows is None else rows, file)
         return raw / f"date={day}" / file
@@ -57,31 +65,57 @@ class World:
     def run(self, job: str, day: date | None = None, **options: Any) -> dg.ExecuteInProcessResult:
         definition = self.definitions.resolve_job_def(job)
         return definition.execute_in_process(
-            partition_key=str(day) if day else None, instance=self.instance, raise_on_error=False, **options
+            partition_key=str(day) if day else None,
+            instance=self.instance,
+            raise_on_error=False,
+            **options,
         )
 
-    def backfill(self, first: date, last: date, job: str = "daily_lake") -> dg.ExecuteInProcessResult:
+    def backfill(
+        self, first: date, last: date, job: str = "daily_lake"
+    ) -> dg.ExecuteInProcessResult:
         """As a single run over a range, which is how a backfill of these assets is launched."""
         definition = self.definitions.resolve_job_def(job)
-        tags = {"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)}
-        return definition.execute_in_process(instance=self.instance, tags=tags, raise_on_error=False)
+        tags = {
+            "dagster/asset_partition_range_start": str(first),
+            "dagster/asset_partition_range_end": str(last),
+        }
+        return definition.execute_in_process(
+            instance=self.instance, tags=tags, raise_on_error=False
+        )
 
     def contents(self, table: Table, day: date) -> list[tuple]:
         """Rows of a day, in an order, times as text in UTC; without what depends on when they were computed."""
         columns = [
             name
             for name in table.column_names
-            if name not in ("event", "processed_dttm") and (table, name) != (tables.FRIENDS, "local_time")
+            if name not in ("event", "processed_dttm")
+            and (table, name) != (tables.FRIENDS, "local_time")
         ]
         return told(self.lake.read(table, [day]).select(*columns))
 
     def all_contents(self, days: list[date]) -> dict[tuple, list[tuple]]:
-        every = (tables.STG_EVENTS, tables.EVENTS, tables.REJECTED_EVENTS, *tables.HISTORY, *tables.MARTS)
-        return {(table.layer, table.name, day): self.contents(table, day) for table in every for day in days if self.lake.has(table, day)}
+        every = (
+            tables.STG_EVENTS,
+            tables.EVENTS,
+            tables.REJECTED_EVENTS,
+            *tables.HISTORY,
+            *tables.MARTS,
+        )
+        return {
+            (table.layer, table.name, day): self.contents(table, day)
+            for table in every
+            for day in days
+            if self.lake.has(table, day)
+        }
 
     def files(self) -> dict[str, int]:
         """Every file of the owner and when it was written."""
-        return {str(file): file.stat().st_mtime_ns for file in (self.root / "user" / "somebody").rglob("*") if file.is_file()}
+        return {
+            str(file): file.stat().st_mtime_ns
+            for file in (self.root / "user" / "somebody").rglob("*")
+            if file.is_file()
+        }
 
     def materialized(self, table: Table) -> set[str]:
         return self.instance.get_materialized_partitions(dg.AssetKey([table.layer, table.name]))
@@ -103,9 +137,13 @@ def test_a_day_goes_from_raw_to_the_marts(world: World) -> None:
         (2, None, None, 7, *at(DAYS[1]), *SYDNEY, 1, "subscription"),
         (3, 2, 1, None, *at(DAYS[1]), *PERTH, 4, "message"),
     ]
-    assert [row[-1] for row in world.contents(tables.REJECTED_EVENTS, DAYS[1])] == ["no user: digits are needed"]
+    assert [row[-1] for row in world.contents(tables.REJECTED_EVENTS, DAYS[1])] == [
+        "no user: digits are needed"
+    ]
     local_time = "2022-05-02 18:00:00"  # Perth is eight hours ahead
-    assert world.contents(tables.USERS, DAYS[1]) == [(3, "Perth", None, 2, ["Sydney", "Perth"], local_time)]
+    assert world.contents(tables.USERS, DAYS[1]) == [
+        (3, "Perth", None, 2, ["Sydney", "Perth"], local_time)
+    ]
     assert world.contents(tables.FRIENDS, DAYS[1]) == [(1, 2, 1)]
     may, week_before, week = "2022-05-01 00:00:00", "2022-04-25 00:00:00", "2022-05-02 00:00:00"
     assert world.contents(tables.GEO_MART, DAYS[1]) == [
@@ -128,7 +166,9 @@ def test_the_initial_load_tells_dagster_of_each_day_and_goes_on_where_it_was(wor
     world.write_raw(DAYS[2])
     assert world.run("initial_load").success
     assert len(world.contents(tables.EVENTS, DAYS[1])) == 2
-    assert {name: time for name, time in world.files().items() if str(DAYS[0]) in name}.items() <= files.items()
+    assert {
+        name: time for name, time in world.files().items() if str(DAYS[0]) in name
+    }.items() <= files.items()
     assert world.materialized(tables.EVENTS) == {str(day) for day in DAYS[:3]}
 
 
@@ -146,7 +186,9 @@ def test_an_unreadable_day_does_not_stop_the_initial_load_and_is_named(world: Wo
     assert world.lake.days(tables.EVENTS) == [DAYS[0], DAYS[2]]
 
 
-def test_a_day_whose_files_cannot_be_listed_does_not_stop_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_day_whose_files_cannot_be_listed_does_not_stop_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As where a folder's permissions are missing, which for root they never are."""
     for day in DAYS[:3]:
         world.write_raw(day)
@@ -204,21 +246,33 @@ def test_a_run_can_look_back_less(world: World) -> None:
     assert not result.success
 
 
-def test_a_failing_check_keeps_the_marts_from_being_built(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_check_keeps_the_marts_from_being_built(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a cleaning that loses events."""
     world.write_raw(DAYS[0])
     assert world.run("daily_lake", DAYS[0]).success
     marts = {name: time for name, time in world.files().items() if "/marts/" in name}
-    monkeypatch.setattr(steps, "usable_events", lambda *of: dds.usable_events(*of).where("event_type <> 'reaction'"))
+    monkeypatch.setattr(
+        steps, "usable_events", lambda *of: dds.usable_events(*of).where("event_type <> 'reaction'")
+    )
     result = world.run("daily_lake", DAYS[0])
     assert not result.success
-    failed = [found.check_name for found in result.get_asset_check_evaluations() if not found.passed and found.blocking]
+    failed = [
+        found.check_name
+        for found in result.get_asset_check_evaluations()
+        if not found.passed and found.blocking
+    ]
     assert failed == ["kept_and_rejected_are_all"]
     assert {name: time for name, time in world.files().items() if "/marts/" in name} == marts
 
 
 def failure_of(result: dg.ExecuteInProcessResult) -> str:
-    return " ".join(str(event.event_specific_data.error.message) for event in result.all_events if event.is_step_failure)
+    return " ".join(
+        str(event.event_specific_data.error.message)
+        for event in result.all_events
+        if event.is_step_failure
+    )
 
 
 def at(day: date) -> tuple[str]:

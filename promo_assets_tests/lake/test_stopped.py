@@ -20,11 +20,15 @@ from promo_assets_tests.lake.test_runs import DAYS, World
 CHECKOUT = Path(__file__).parents[2]
 
 
-def test_a_load_that_was_killed_goes_on_after_the_last_chunk_that_it_finished(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_load_that_was_killed_goes_on_after_the_last_chunk_that_it_finished(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     world = World(spark, tmp_path)
     for day in DAYS[:3]:
         world.write_raw(day)
-    killed = subprocess.Popen([sys.executable, "-m", "promo_assets_tests.lake.killed_load", str(tmp_path)], cwd=CHECKOUT)
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "promo_assets_tests.lake.killed_load", str(tmp_path)], cwd=CHECKOUT
+    )
     assert killed.wait(120) == -signal.SIGKILL
     finished = {name: time for name, time in world.files().items() if str(DAYS[0]) in name}
     assert world.lake.days(tables.STG_EVENTS) == DAYS[:2], "it was killed in its second chunk"
@@ -37,18 +41,34 @@ def test_a_load_that_was_killed_goes_on_after_the_last_chunk_that_it_finished(sp
 
 def test_an_interrupted_load_ends_at_once_and_leaves_nothing_half_done(tmp_path: Path) -> None:
     """Ctrl-C, as a terminal sends it; Dagster's UI terminates a run by the same signal."""
-    raw, days = tmp_path / "lake" / tables.RAW_EVENTS.path.lstrip("/"), days_between(date(2022, 5, 1), date(2022, 5, 2))
+    raw, days = (
+        tmp_path / "lake" / tables.RAW_EVENTS.path.lstrip("/"),
+        days_between(date(2022, 5, 1), date(2022, 5, 2)),
+    )
     sample = Sample(200_000, 5_000, 100, seed=1)
     for day in days:
         (raw / f"date={day}").mkdir(parents=True)
         write_day(sample, day, raw / f"date={day}" / "part-0.parquet", lambda _: None)
     (tmp_path / "dagster").mkdir()
-    places = {"PROMO_HOME": str(tmp_path), "PROMO_LAKE_ROOT": str(tmp_path / "lake"), "DAGSTER_HOME": str(tmp_path / "dagster")}
-    no_env_file = {"PROMO_LAKE_OWNER": "somebody", "PROMO_LAKE_START": "2022-01-01", "PROMO_SPARK_MASTER": "local[2]"}
+    places = {
+        "PROMO_HOME": str(tmp_path),
+        "PROMO_LAKE_ROOT": str(tmp_path / "lake"),
+        "DAGSTER_HOME": str(tmp_path / "dagster"),
+    }
+    no_env_file = {
+        "PROMO_LAKE_OWNER": "somebody",
+        "PROMO_LAKE_START": "2022-01-01",
+        "PROMO_SPARK_MASTER": "local[2]",
+    }
     command = [Path(sys.executable).with_name("dg"), "launch", "--job", "initial_load"]
     with (tmp_path / "log").open("wb") as log:
         load = subprocess.Popen(
-            command, cwd=CHECKOUT, env=os.environ | places | no_env_file, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=CHECKOUT,
+            env=os.environ | places | no_env_file,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     scratch = tmp_path / "lake/user/somebody/scratch"
     wait_for(lambda: any(scratch.rglob("_temporary/**/*.parquet")), "Spark writes a day")

@@ -39,7 +39,9 @@ def raw(tmp_path: Path) -> Path:
 
 def first_messages(spark: SparkSession, *rows: tuple[int, date]) -> DataFrame:
     """Of users in city 1, as (user_id, day)."""
-    return spark.createDataFrame([(user, 1, day) for user, day in rows], "user_id long, city_id long, date date")
+    return spark.createDataFrame(
+        [(user, 1, day) for user, day in rows], "user_id long, city_id long, date date"
+    )
 
 
 def users_of(lake: Lake, day: date) -> list[int]:
@@ -50,25 +52,37 @@ def files_below(folder: Path) -> list[str]:
     return sorted(str(file.relative_to(folder)) for file in folder.rglob("*"))
 
 
-def test_only_the_named_days_are_replaced_and_an_empty_result_replaces_too(spark: SparkSession, lake: Lake, tmp_path: Path) -> None:
-    written = lake.replace_days(first_messages(spark, (1, DAY), (2, DAY), (3, NEXT)), FIRST_MESSAGES, [DAY, NEXT])
+def test_only_the_named_days_are_replaced_and_an_empty_result_replaces_too(
+    spark: SparkSession, lake: Lake, tmp_path: Path
+) -> None:
+    written = lake.replace_days(
+        first_messages(spark, (1, DAY), (2, DAY), (3, NEXT)), FIRST_MESSAGES, [DAY, NEXT]
+    )
     assert {day: found.rows for day, found in written.items()} == {DAY: 2, NEXT: 1}
     written = lake.replace_days(first_messages(spark), FIRST_MESSAGES, [DAY])
     assert written[DAY].rows == 0
     assert users_of(lake, DAY) == []
     assert users_of(lake, NEXT) == [3]
     assert not (tmp_path / "user/somebody/scratch").exists()
-    assert pq.read_schema(next((tmp_path / f"user/somebody/data/dds/first_messages/date={DAY}").glob("*.parquet"))).names == [
+    assert pq.read_schema(
+        next((tmp_path / f"user/somebody/data/dds/first_messages/date={DAY}").glob("*.parquet"))
+    ).names == [
         "user_id",
         "city_id",
     ]
 
 
-def test_a_frame_that_cannot_be_computed_replaces_nothing(spark: SparkSession, lake: Lake, tmp_path: Path) -> None:
+def test_a_frame_that_cannot_be_computed_replaces_nothing(
+    spark: SparkSession, lake: Lake, tmp_path: Path
+) -> None:
     lake.replace_days(first_messages(spark, (1, DAY)), FIRST_MESSAGES, [DAY])
     before = files_below(tmp_path)
-    broken = first_messages(spark, (2, DAY)).selectExpr("raise_error('no such thing') as user_id", "city_id", "date")
-    with pytest.raises(LakeError, match=r"dds/first_messages could not be written: .*no such thing"):
+    broken = first_messages(spark, (2, DAY)).selectExpr(
+        "raise_error('no such thing') as user_id", "city_id", "date"
+    )
+    with pytest.raises(
+        LakeError, match=r"dds/first_messages could not be written: .*no such thing"
+    ):
         lake.replace_days(broken, FIRST_MESSAGES, [DAY])
     assert files_below(tmp_path) == before
 
@@ -82,8 +96,14 @@ def test_two_writers_of_a_day_never_mix(spark: SparkSession, tmp_path: Path) -> 
         try:
             for turn in range(15):
                 for part in range(2):
-                    files.write_bytes(writer.encode(), f"{tmp_path.as_uri()}/{writer}{turn}/part-{part}-{writer}")
-                files.replace(place, f"{tmp_path.as_uri()}/{writer}{turn}", f"{tmp_path.as_uri()}/old-{writer}{turn}")
+                    files.write_bytes(
+                        writer.encode(), f"{tmp_path.as_uri()}/{writer}{turn}/part-{part}-{writer}"
+                    )
+                files.replace(
+                    place,
+                    f"{tmp_path.as_uri()}/{writer}{turn}",
+                    f"{tmp_path.as_uri()}/old-{writer}{turn}",
+                )
         except Exception as error:
             failures.append(error)
 
@@ -93,19 +113,36 @@ def test_two_writers_of_a_day_never_mix(spark: SparkSession, tmp_path: Path) -> 
     for thread in threads:
         thread.join()
     assert not failures
-    left = [name for name in files_below(tmp_path / "table" / f"date={DAY}") if not name.startswith(".")]
+    left = [
+        name for name in files_below(tmp_path / "table" / f"date={DAY}") if not name.startswith(".")
+    ]
     assert left in (["part-0-a", "part-1-a"], ["part-0-b", "part-1-b"])
 
 
-@pytest.mark.parametrize("point", ["while Spark writes", "before the day is renamed", "when the old day is away"])
+@pytest.mark.parametrize(
+    "point", ["while Spark writes", "before the day is renamed", "when the old day is away"]
+)
 def test_a_killed_write_leaves_the_old_day_or_none_and_the_next_one_cleans_up(
     spark: SparkSession, lake: Lake, raw: Path, tmp_path: Path, point: str
 ) -> None:
     write_day(raw, DAY, [subscription("1", f"{DAY} 10:00:00", HERE, channel=1)])
     steps.stage(lake, [DAY])
     old = lake.read(STG_EVENTS, [DAY]).toArrow().to_pylist()
-    write_day(raw, DAY, [subscription(str(user), f"{DAY} 10:00:00", HERE, channel=1) for user in range(40)])
-    killed = subprocess.Popen([sys.executable, "-m", "promo_assets_tests.lake.killed_write", str(tmp_path), str(DAY), point])
+    write_day(
+        raw,
+        DAY,
+        [subscription(str(user), f"{DAY} 10:00:00", HERE, channel=1) for user in range(40)],
+    )
+    killed = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "promo_assets_tests.lake.killed_write",
+            str(tmp_path),
+            str(DAY),
+            point,
+        ]
+    )
     children = wait_for(lambda: psutil.Process(killed.pid).children(), "the JVM")
     assert killed.wait(120) == -9
     psutil.wait_procs(children, 30)
@@ -152,7 +189,9 @@ def test_an_unreadable_raw_day_is_named_and_the_others_are_staged(
 ) -> None:
     for day in (DAY, NEXT):
         write_day(raw, day, [subscription("1", f"{day} 10:00:00", HERE, channel=1)])
-    damage(raw / f"date={DAY}" if damage is shutil.rmtree else raw / f"date={DAY}" / "part-0.parquet")
+    damage(
+        raw / f"date={DAY}" if damage is shutil.rmtree else raw / f"date={DAY}" / "part-0.parquet"
+    )
     done, failed = steps.stage(lake, [DAY, NEXT])
     assert list(done) == [NEXT]
     assert list(failed) == [DAY]
@@ -161,7 +200,9 @@ def test_an_unreadable_raw_day_is_named_and_the_others_are_staged(
     assert lake.days(STG_EVENTS) == [NEXT]
 
 
-def test_a_missing_column_is_null_and_another_one_is_left_out_and_named(lake: Lake, raw: Path) -> None:
+def test_a_missing_column_is_null_and_another_one_is_left_out_and_named(
+    lake: Lake, raw: Path
+) -> None:
     write_day(raw, DAY, [subscription("1", f"{DAY} 10:00:00", HERE, channel=1)])
     file = raw / f"date={DAY}" / "part-0.parquet"
     table = pq.read_table(file)
@@ -187,13 +228,17 @@ def test_a_day_without_events_is_a_day(lake: Lake, raw: Path) -> None:
     assert steps.build_users(lake, cities, DAY, 28).rows == 0
 
 
-def test_missing_days_of_history_count_as_empty_with_a_warning(spark: SparkSession, tmp_path: Path) -> None:
+def test_missing_days_of_history_count_as_empty_with_a_warning(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     warnings: list[str] = []
     lake = Lake(spark, str(tmp_path), "somebody", warnings.append)
     lake.replace_days(first_messages(spark, (1, DAY)), FIRST_MESSAGES, [DAY])
     frame = lake.read_between(FIRST_MESSAGES, DAY - timedelta(days=1), NEXT)
     assert frame.count() == 1
-    assert warnings == [f"dds/first_messages has no {DAY - timedelta(days=1)}, {NEXT}: count_of as empty"]
+    assert warnings == [
+        f"dds/first_messages has no {DAY - timedelta(days=1)}, {NEXT}: count_of as empty"
+    ]
     with pytest.raises(LakeError, match=f"has no {NEXT}: materialize it first"):
         lake.read(FIRST_MESSAGES, [DAY, NEXT])
 

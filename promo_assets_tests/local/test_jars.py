@@ -19,7 +19,9 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def retrieve(target: Path, folders: list[str], _: object) -> None:
         for folder in folders:
             (target / folder).mkdir()
-            (target / folder / {"kafka": "one.jar", "hdfs": "two.jar"}[folder]).write_text((tmp_path / "content").read_text())
+            (target / folder / {"kafka": "one.jar", "hdfs": "two.jar"}[folder]).write_text(
+                (tmp_path / "content").read_text()
+            )
             (target / folder / "unasked.jar").write_text("x")
 
     monkeypatch.setattr(jars, "_retrieve", retrieve)
@@ -65,8 +67,12 @@ def test_what_only_the_tests_need_is_fetched_when_asked_for(fetched: Path):
 
 
 def test_hdfs_is_of_the_release_of_pysparks_client():
-    releases = {jar.stem.rsplit("-", 1)[1] for jar in jars._pyspark_jars().glob("hadoop-client-*.jar")}
-    assert {name.removesuffix(".jar").rsplit("-", 1)[1] for name in jars._locked("hdfs")} == releases
+    releases = {
+        jar.stem.rsplit("-", 1)[1] for jar in jars._pyspark_jars().glob("hadoop-client-*.jar")
+    }
+    assert {
+        name.removesuffix(".jar").rsplit("-", 1)[1] for name in jars._locked("hdfs")
+    } == releases
 
 
 def test_spark_gets_no_second_copy_of_what_pyspark_ships():

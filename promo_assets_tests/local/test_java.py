@@ -10,7 +10,9 @@ def fake_java(home: Path, version: str) -> Path:
     """A `java` that only tells its version, in the words of a real one."""
     program = home / "bin" / "java"
     program.parent.mkdir(parents=True)
-    program.write_text(f'#!/bin/sh\necho "    java.home = {home}" >&2\necho "    java.version = {version}" >&2\n')
+    program.write_text(
+        f'#!/bin/sh\necho "    java.home = {home}" >&2\necho "    java.version = {version}" >&2\n'
+    )
     program.chmod(0o755)
     return home
 
@@ -34,9 +36,17 @@ def no_wheel(monkeypatch: pytest.MonkeyPatch):
     ],
 )
 def test_the_first_java_new_enough_is_chosen(
-    named: str | None, on_path: str | None, chosen: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    named: str | None,
+    on_path: str | None,
+    chosen: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    homes = {name: fake_java(tmp_path / name, version) for name, version in (("named", named), ("on_path", on_path)) if version}
+    homes = {
+        name: fake_java(tmp_path / name, version)
+        for name, version in (("named", named), ("on_path", on_path))
+        if version
+    }
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "named"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'on_path' / 'bin'}")
     assert java.needs_java_wheel() == (chosen is None)
@@ -64,5 +74,7 @@ def test_the_wheels_launcher_drops_the_module_it_lacks(tmp_path: Path):
     launcher = tmp_path / "launcher"
     launcher.write_text(java.LAUNCHER.format(java=str(real).replace("'", "'\\''")))
     arguments = ["-cp", "a b", "--add-modules=jdk.incubator.vector", "", "Main", "*"]
-    done = subprocess.run(["sh", str(launcher), *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["sh", str(launcher), *arguments], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "<-cp><a b><><Main><*>"

@@ -48,19 +48,30 @@ def test_the_schema_is_the_one_of_raw(events: pa.Table):
 
 def test_the_same_numbers_make_the_same_day_and_any_other_number_another(events: pa.Table):
     assert sample_day(SAMPLE, DAY).equals(events)
-    others = [Sample(50_000, 2_000, 200, seed=2), Sample(50_000, 2_001, 200), Sample(50_000, 2_000, 201)]
+    others = [
+        Sample(50_000, 2_000, 200, seed=2),
+        Sample(50_000, 2_001, 200),
+        Sample(50_000, 2_000, 201),
+    ]
     assert not any(sample_day(other, DAY).equals(events) for other in others)
     assert not sample_day(SAMPLE, DAY + timedelta(days=1))["lat"].equals(events["lat"])
 
 
 def test_subscriptions_are_more_than_reactions_and_those_more_than_messages(events: pa.Table):
-    counts = {entry["values"]: entry["counts"] for entry in pc.value_counts(events["event_type"]).to_pylist()}
+    counts = {
+        entry["values"]: entry["counts"]
+        for entry in pc.value_counts(events["event_type"]).to_pylist()
+    }
     shares = {kind: counts[kind] / len(events) for kind in ("message", "reaction", "subscription")}
-    assert shares == pytest.approx({"message": 0.05, "reaction": 0.25, "subscription": 0.70}, abs=0.005)
+    assert shares == pytest.approx(
+        {"message": 0.05, "reaction": 0.25, "subscription": 0.70}, abs=0.005
+    )
 
 
 def test_channels_follow_zipfs_law(events: pa.Table):
-    channels = np.bincount(field(of_type(events, "subscription"), "subscription_channel").to_numpy(), minlength=201)
+    channels = np.bincount(
+        field(of_type(events, "subscription"), "subscription_channel").to_numpy(), minlength=201
+    )
     assert channels[0] == 0 and channels[1:].min() > 0 and len(channels) == 201
     # Of a law 1/n: each doubling of n holds the same share.
     doublings = [channels[low : 2 * low].sum() for low in (1, 2, 4, 8, 16, 32, 64)]
@@ -72,7 +83,12 @@ def test_times_stand_in_one_column_or_the_other_and_in_all_ways_they_are_written
     assert pc.sum(pc.and_(pc.is_valid(at), pc.is_null(stamp))).as_py() > 30_000
     assert pc.sum(pc.and_(pc.is_null(at), pc.is_valid(stamp))).as_py() > 3_000
     times = pc.coalesce(at, stamp)
-    for shape in (r" \d\d:\d\d:\d\d$", r"T\d\d:\d\d:\d\d$", r" \d\d:\d\d:\d\d\.\d{3}$", r"T\d\d:\d\d:\d\d\.\d{6}$"):
+    for shape in (
+        r" \d\d:\d\d:\d\d$",
+        r"T\d\d:\d\d:\d\d$",
+        r" \d\d:\d\d:\d\d\.\d{3}$",
+        r"T\d\d:\d\d:\d\d\.\d{6}$",
+    ):
         assert pc.sum(pc.match_substring_regex(times, "^2022-05-04" + shape)).as_py() > 1_000
 
 
@@ -106,7 +122,10 @@ def reasons_against(events: pa.Table) -> list[set[str]]:
 def test_one_event_in_200_is_broken_in_each_of_the_ways(events: pa.Table):
     reasons = [reasons for reasons in reasons_against(events) if reasons]
     assert len(reasons) == 250
-    assert [sum(reason in each for each in reasons) for reason in ("user", "time", "day", "position", "type")] == [50] * 5
+    assert [
+        sum(reason in each for each in reasons)
+        for reason in ("user", "time", "day", "position", "type")
+    ] == [50] * 5
 
 
 def test_some_events_have_no_position(events: pa.Table):
@@ -116,8 +135,12 @@ def test_some_events_have_no_position(events: pa.Table):
 
 
 def test_message_ids_are_unique_across_days_and_reactions_are_to_messages(events: pa.Table):
-    days = [of_type(sample_day(SAMPLE, DAY - timedelta(days=back)), "message") for back in (0, 1, 2)]
-    ids = pc.unique(pa.chunked_array([chunk for day in days for chunk in field(day, "message_id").chunks]))
+    days = [
+        of_type(sample_day(SAMPLE, DAY - timedelta(days=back)), "message") for back in (0, 1, 2)
+    ]
+    ids = pc.unique(
+        pa.chunked_array([chunk for day in days for chunk in field(day, "message_id").chunks])
+    )
     assert len(ids) == sum(len(day) for day in days)
     reacted = field(of_type(events, "reaction"), "message_id")
     known = pc.sum(pc.is_in(reacted, ids)).as_py() / len(reacted)
@@ -126,18 +149,29 @@ def test_message_ids_are_unique_across_days_and_reactions_are_to_messages(events
 
 def test_messages_go_to_friends_to_channels_and_to_groups(events: pa.Table):
     messages = of_type(events, "message")
-    to = {name: pc.is_valid(field(messages, name)) for name in ("message_to", "message_channel_to", "message_group")}
+    to = {
+        name: pc.is_valid(field(messages, name))
+        for name in ("message_to", "message_channel_to", "message_group")
+    }
     count = {name: pc.sum(valid).as_py() for name, valid in to.items()}
     assert sum(count.values()) == len(messages)
     assert count["message_to"] > count["message_channel_to"] > count["message_group"] > 0
-    pairs = {(row["message_from"], row["message_to"]) for row in messages["event"].to_pylist() if row["message_to"]}
+    pairs = {
+        (row["message_from"], row["message_to"])
+        for row in messages["event"].to_pylist()
+        if row["message_to"]
+    }
     assert len(pairs) < 0.95 * count["message_to"]  # one writes to the same people again
     assert all(left != right for left, right in pairs)
     for name in ("tags", "media", "admins"):
         assert 0 < pc.sum(pc.is_valid(field(messages, name))).as_py() < len(messages) / 2
 
 
-@pytest.mark.parametrize("numbers", [Sample(1, 1, 1), Sample(7, 1, 1), Sample(300, 2, 1), Sample(300, 3, 1_000_000)], ids=str)
+@pytest.mark.parametrize(
+    "numbers",
+    [Sample(1, 1, 1), Sample(7, 1, 1), Sample(300, 2, 1), Sample(300, 3, 1_000_000)],
+    ids=str,
+)
 @pytest.mark.parametrize("day", [date.min, DAY, date.max], ids=str)
 def test_the_smallest_sample_and_the_outermost_days_can_be_made(numbers: Sample, day: date):
     assert len(sample_day(numbers, day)) == numbers.events_per_day
@@ -159,7 +193,11 @@ def test_users_have_tens_of_neighbours_within_1_km(users: int):
     people = make_people(users, 1)
     chosen = np.random.default_rng(0).choice(users, 60, replace=False)
     north = 111.195 * (people.lat[chosen, None] - people.lat)
-    east = 111.195 * np.cos(np.radians(people.lat[chosen, None])) * (people.lon[chosen, None] - people.lon)
+    east = (
+        111.195
+        * np.cos(np.radians(people.lat[chosen, None]))
+        * (people.lon[chosen, None] - people.lon)
+    )
     neighbours = (np.hypot(north, east) <= 1).sum(axis=1) - 1
     assert 70 < neighbours.mean() < 130
 
@@ -167,7 +205,9 @@ def test_users_have_tens_of_neighbours_within_1_km(users: int):
 def test_users_stay_around_home_but_for_trips_of_days_or_weeks():
     people, rng = make_people(5_000, 1), np.random.default_rng(0)
     who, midnight_s = np.arange(5_000), (DAY - date(1970, 1, 1)).days * 86_400
-    days = [people.positions(who, np.full(5_000, midnight_s + day * 86_400), rng) for day in range(28)]
+    days = [
+        people.positions(who, np.full(5_000, midnight_s + day * 86_400), rng) for day in range(28)
+    ]
     off_km = np.array([111.195 * np.hypot(lat - people.lat, lon - people.lon) for lat, lon in days])
     away = off_km > 50
     assert 0.02 < away.mean() < 0.10  # of all days
@@ -205,13 +245,19 @@ def folder(root: Path) -> Path:
 
 def contents(root: Path) -> dict[str, bytes]:
     table = folder(root).parent
-    return {str(path.relative_to(table)): path.read_bytes() for path in sorted(table.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(table)): path.read_bytes()
+        for path in sorted(table.rglob("*"))
+        if path.is_file()
+    }
 
 
 SMALL = ("--events-per-day", "3000", "--users", "100")
 
 
-def test_the_command_writes_days_that_are_the_same_again_and_alone(tmp_path: Path, sample_here: Callable[..., int]):
+def test_the_command_writes_days_that_are_the_same_again_and_alone(
+    tmp_path: Path, sample_here: Callable[..., int]
+):
     done = sample(tmp_path, "--days", "3", "--last-day", "2022-05-04", *SMALL)
     assert done.returncode == 0, done.stderr
     told = done.stdout.decode().splitlines()
@@ -220,14 +266,18 @@ def test_the_command_writes_days_that_are_the_same_again_and_alone(tmp_path: Pat
     assert told[1:] == ["load them with: .venv/bin/dg launch --job initial_load"]
     first = contents(tmp_path)
     assert list(first) == [f"events/date=2022-05-0{day}/lake-sample.parquet" for day in (2, 3, 4)]
-    table = pq.read_table(folder(tmp_path) / "date=2022-05-03" / "lake-sample.parquet", partitioning=None)
+    table = pq.read_table(
+        folder(tmp_path) / "date=2022-05-03" / "lake-sample.parquet", partitioning=None
+    )
     assert table.equals(sample_day(Sample(3_000, 100, 2_000, 1), date(2022, 5, 3)).combine_chunks())
 
     assert sample_here("--days", "1", "--last-day", "2022-05-03", *SMALL) == 0
     assert contents(tmp_path) == first
     assert sample_here("--days", "1", "--last-day", "2022-05-03", *SMALL, "--seed", "2") == 0
     changed = contents(tmp_path)
-    assert [name for name in first if changed[name] != first[name]] == ["events/date=2022-05-03/lake-sample.parquet"]
+    assert [name for name in first if changed[name] != first[name]] == [
+        "events/date=2022-05-03/lake-sample.parquet"
+    ]
 
 
 def test_without_a_last_day_it_is_yesterday(tmp_path: Path, sample_here: Callable[..., int]):
@@ -267,7 +317,11 @@ def test_a_day_that_others_wrote_is_named_and_nothing_is_written(
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(
-    arguments: list[str], told: str, tmp_path: Path, sample_here: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    told: str,
+    tmp_path: Path,
+    sample_here: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
 ):
     assert sample_here(*arguments) == 2
     said = capsys.readouterr()
@@ -276,18 +330,28 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_sample_that_does_not_fit_is_told_before_it_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_sample_that_does_not_fit_is_told_before_it_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("PROMO_LAKE_ROOT", str(tmp_path))
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=2e9))
-    with pytest.raises(UserError, match=r"the sample needs about 3,000 MB, and .* has 2,000 MB free"):
+    with pytest.raises(
+        UserError, match=r"the sample needs about 3,000 MB, and .* has 2,000 MB free"
+    ):
         lake.write_sample(Sample(events_per_day=100_000_000), 1, "2022-05-04")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, INTERRUPTED), (signal.SIGKILL, -9)], ids=str)
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, INTERRUPTED), (signal.SIGKILL, -9)],
+    ids=str,
+)
 def test_whatever_ends_it_no_day_is_half_there(number: signal.Signals, status: int, tmp_path: Path):
     env = {"PROMO_HOME": str(tmp_path / "home"), "PROMO_LAKE_ROOT": str(tmp_path / "lake")}
-    with started(env, "lake", "sample", "--days", "500", "--events-per-day", "250000", "--users", "100") as process:
+    with started(
+        env, "lake", "sample", "--days", "500", "--events-per-day", "250000", "--users", "100"
+    ) as process:
         while not (folder(tmp_path).exists() and any(folder(tmp_path).iterdir())):
             assert process.poll() is None
         process.send_signal(number)
@@ -315,7 +379,13 @@ def test_two_at_once_do_not_take_away_each_others_work(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("uri", "path"),
-    [("/a b/c", "/a b/c"), ("file:///a/b", "/a/b"), ("file:/a/b", "/a/b"), ("hdfs://namenode:8020", None), ("s3a://bucket/x", None)],
+    [
+        ("/a b/c", "/a b/c"),
+        ("file:///a/b", "/a/b"),
+        ("file:/a/b", "/a/b"),
+        ("hdfs://namenode:8020", None),
+        ("s3a://bucket/x", None),
+    ],
 )
 def test_a_local_root_is_told_from_another(uri: str, path: str | None):
     assert raw_days.local_folder(uri) == (Path(path) if path else None)

@@ -22,7 +22,9 @@ def record(tmp_path: Path):
 
 def start(record: Path, code: str) -> psutil.Process:
     log = record.with_name("it.log")
-    process = processes.start([sys.executable, "-c", code], argument=code, port=1, record=record, log=log, env={})
+    process = processes.start(
+        [sys.executable, "-c", code], argument=code, port=1, record=record, log=log, env={}
+    )
     while not log.read_text() and processes.alive(process):
         pass
     return process
@@ -64,7 +66,10 @@ def test_a_dead_child_that_nobody_took_away_does_not_run(record: Path):
 def test_ignored_signals_are_not_handed_down(record: Path):
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        start(record, "import signal, time; print(signal.getsignal(signal.SIGINT), flush=True); time.sleep(100)")
+        start(
+            record,
+            "import signal, time; print(signal.getsignal(signal.SIGINT), flush=True); time.sleep(100)",
+        )
     finally:
         signal.signal(signal.SIGINT, before)
     assert "default_int_handler" in record.with_name("it.log").read_text()
@@ -74,6 +79,8 @@ def test_nothing_starts_when_the_starting_command_is_killed_before_the_record(tm
     reading, writing = os.pipe()
     os.close(writing)
     command = [sys.executable, "-c", processes.LAUNCHER, "-", "-", "/bin/echo", "started"]
-    done = subprocess.run(command, stdin=reading, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run(
+        command, stdin=reading, capture_output=True, text=True, check=False, cwd=tmp_path
+    )
     os.close(reading)
     assert (done.returncode, done.stdout) == (1, "")

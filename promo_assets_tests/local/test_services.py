@@ -38,12 +38,19 @@ def up(home: Path) -> services.Endpoints:
 
 
 def pids(home: Path) -> dict[str, int]:
-    return {name: json.loads((home / "local" / f"{name}.pid").read_text())["pid"] for name in ("kafka", "postgres")}
+    return {
+        name: json.loads((home / "local" / f"{name}.pid").read_text())["pid"]
+        for name in ("kafka", "postgres")
+    }
 
 
 def processes_of(home: Path) -> list[int]:
     folders = {str(home), str((home / "local" / "postgres").resolve())}
-    of_home = [each for each in psutil.process_iter() if any(folder in part for part in _arguments(each) for folder in folders)]
+    of_home = [
+        each
+        for each in psutil.process_iter()
+        if any(folder in part for part in _arguments(each) for folder in folders)
+    ]
     return [each.pid for each in of_home]
 
 
@@ -56,7 +63,10 @@ def _arguments(process: psutil.Process) -> list[str]:
 
 def write_row_and_message(endpoints: services.Endpoints, name: str) -> None:
     with psycopg.connect(endpoints.postgres_url) as connection:
-        connection.execute("INSERT INTO subscribers_restaurants (client_id, restaurant_id) VALUES (%s, 'r')", [name])
+        connection.execute(
+            "INSERT INTO subscribers_restaurants (client_id, restaurant_id) VALUES (%s, 'r')",
+            [name],
+        )
     producer = Producer({"bootstrap.servers": endpoints.kafka})
     producer.produce("promo_campaigns", name)
     assert producer.flush(20) == 0
@@ -64,14 +74,27 @@ def write_row_and_message(endpoints: services.Endpoints, name: str) -> None:
 
 def read_rows(endpoints: services.Endpoints) -> list[str]:
     with psycopg.connect(endpoints.postgres_url) as connection:
-        return [row[0] for row in connection.execute("SELECT client_id FROM subscribers_restaurants ORDER BY id")]
+        return [
+            row[0]
+            for row in connection.execute(
+                "SELECT client_id FROM subscribers_restaurants ORDER BY id"
+            )
+        ]
 
 
 def read_messages(endpoints: services.Endpoints, count: int) -> list[str]:
-    consumer = Consumer({"bootstrap.servers": endpoints.kafka, "group.id": os.urandom(4).hex(), "auto.offset.reset": "earliest"})
+    consumer = Consumer(
+        {
+            "bootstrap.servers": endpoints.kafka,
+            "group.id": os.urandom(4).hex(),
+            "auto.offset.reset": "earliest",
+        }
+    )
     consumer.subscribe(["promo_campaigns"])
     try:
-        return sorted((message.value() or b"").decode() for message in consumer.consume(count, timeout=20))
+        return sorted(
+            (message.value() or b"").decode() for message in consumer.consume(count, timeout=20)
+        )
     finally:
         consumer.close()
 
@@ -90,7 +113,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_up_creates_three_topics_of_three_partitions_and_the_tables(home: Path):
     endpoints = up(home)
     topics = AdminClient({"bootstrap.servers": endpoints.kafka}).list_topics(timeout=10).topics
-    assert {name: len(topic.partitions) for name, topic in topics.items() if not name.startswith("__")} == {
+    assert {
+        name: len(topic.partitions) for name, topic in topics.items() if not name.startswith("__")
+    } == {
         "promo_campaigns": 3,
         "promo_notifications": 3,
         "promo_dead_letters": 3,
@@ -107,7 +132,10 @@ def test_up_twice_starts_nothing_again(home: Path):
 
 def test_settings_loaded_after_up_have_the_endpoints(home: Path):
     endpoints, settings = up(home), settings_of(home)
-    assert (settings.bootstrap_servers, settings.database_url) == (endpoints.kafka, endpoints.postgres_url)
+    assert (settings.bootstrap_servers, settings.database_url) == (
+        endpoints.kafka,
+        endpoints.postgres_url,
+    )
 
 
 def test_data_survive_down_and_a_kill(home: Path):
@@ -145,7 +173,12 @@ def test_ports_taken_by_others_are_left_to_them(home: Path):
 def test_a_foreign_process_with_a_recorded_pid_is_never_ended(home: Path):
     services.down(settings_of(home), silent)
     with subprocess.Popen(["sleep", "100"]) as foreign:
-        record = {"pid": foreign.pid, "create_time": psutil.Process(foreign.pid).create_time(), "argument": "kafka", "port": 1}
+        record = {
+            "pid": foreign.pid,
+            "create_time": psutil.Process(foreign.pid).create_time(),
+            "argument": "kafka",
+            "port": 1,
+        }
         for name in ("kafka", "postgres"):
             (home / "local" / f"{name}.pid").write_text(json.dumps(record))
         lock = home / "local" / "postgres" / "data" / "postmaster.pid"
@@ -162,36 +195,69 @@ def test_a_foreign_process_with_a_recorded_pid_is_never_ended(home: Path):
 def test_outside_endpoints_start_nothing(home: Path, tmp_path: Path):
     outside = up(home)
     settings = settings_of(
-        tmp_path / "other", kafka_bootstrap_servers=outside.kafka, postgres_url=outside.postgres_url, topic_in="outside_campaigns"
+        tmp_path / "other",
+        kafka_bootstrap_servers=outside.kafka,
+        postgres_url=outside.postgres_url,
+        topic_in="outside_campaigns",
     )
     assert services.up(settings, silent) == outside
     assert processes_of(tmp_path / "other") == []
-    assert len(AdminClient({"bootstrap.servers": outside.kafka}).list_topics(timeout=10).topics["outside_campaigns"].partitions) == 3
+    assert (
+        len(
+            AdminClient({"bootstrap.servers": outside.kafka})
+            .list_topics(timeout=10)
+            .topics["outside_campaigns"]
+            .partitions
+        )
+        == 3
+    )
     services.down(settings, silent)
     assert read_rows(outside)
 
 
-def test_an_outside_broker_that_does_not_answer_is_one_clear_line(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_outside_broker_that_does_not_answer_is_one_clear_line(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("promo_assets.local.topics.ANSWER_SECONDS", 2)
     address = f"127.0.0.1:{processes.free_port()}"
     with pytest.raises(services.ServiceError, match=f"Kafka at {address}") as caught:
-        services.up(settings_of(tmp_path, kafka_bootstrap_servers=address, postgres_url=up(home).postgres_url), silent)
+        services.up(
+            settings_of(
+                tmp_path, kafka_bootstrap_servers=address, postgres_url=up(home).postgres_url
+            ),
+            silent,
+        )
     assert "\n" not in str(caught.value)
 
 
-def test_a_broker_that_dies_names_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path):
+def test_a_broker_that_dies_names_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path
+):
     monkeypatch.setattr("promo_assets.local.kafka.CONFIG", "process.roles=nonsense\n")
     settings = settings_of(tmp_path, postgres_url=up(home).postgres_url)
     (tmp_path / "local" / "kafka" / "data").mkdir(parents=True)
-    with pytest.raises(services.ServiceError, match=r"ended while starting, see .*kafka\.log: .*nonsense"):
+    with pytest.raises(
+        services.ServiceError, match=r"ended while starting, see .*kafka\.log: .*nonsense"
+    ):
         services.up(settings, silent)
 
 
 def test_the_password_is_in_no_command_line_and_no_readable_file(home: Path):
     password = conninfo_to_dict(up(home).postgres_url)["password"]
-    assert not [each for each in psutil.process_iter() if any(str(password) in part for part in _arguments(each))]
-    readable = [path for path in (home / "local").glob("*") if path.is_file() and str(password) in path.read_text()]
-    assert {path.name: path.stat().st_mode & 0o777 for path in readable} == {"services.json": 0o600, "postgres.password": 0o600}
+    assert not [
+        each
+        for each in psutil.process_iter()
+        if any(str(password) in part for part in _arguments(each))
+    ]
+    readable = [
+        path
+        for path in (home / "local").glob("*")
+        if path.is_file() and str(password) in path.read_text()
+    ]
+    assert {path.name: path.stat().st_mode & 0o777 for path in readable} == {
+        "services.json": 0o600,
+        "postgres.password": 0o600,
+    }
 
 
 def test_a_wrong_password_is_refused(home: Path):
@@ -220,7 +286,11 @@ def test_two_ups_at_once_of_an_ordinary_user_start_one_pair():
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     pythons = [sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"]
     usable = [
-        each for each in pythons if _runs_as(nobody, each, f"import sys, os; sys.exit(not os.access({str(PROJECT_ROOT)!r}, os.X_OK))")
+        each
+        for each in pythons
+        if _runs_as(
+            nobody, each, f"import sys, os; sys.exit(not os.access({str(PROJECT_ROOT)!r}, os.X_OK))"
+        )
     ]
     if not usable:
         pytest.skip(f"user nobody can run no {version}, or can't read the checkout")
@@ -245,7 +315,11 @@ def test_two_ups_at_once_of_an_ordinary_user_start_one_pair():
         answers = [each.stdout.readline().strip() for each in started if each.stdout]
         assert answers[0].startswith("127.0.0.1:")
         assert answers[0] == answers[1]
-        owners = {psutil.Process(pid).username() for pid in processes_of(folder) if pid not in {each.pid for each in started}}
+        owners = {
+            psutil.Process(pid).username()
+            for pid in processes_of(folder)
+            if pid not in {each.pid for each in started}
+        }
         assert owners == {"nobody"}
     finally:
         for each in started:
@@ -258,7 +332,13 @@ def test_two_ups_at_once_of_an_ordinary_user_start_one_pair():
 def _runs_as(user: pwd.struct_passwd, python: str, code: str) -> bool:
     try:
         done = subprocess.run(
-            [python, "-c", code], user=user.pw_uid, group=user.pw_gid, extra_groups=[], cwd="/", capture_output=True, check=False
+            [python, "-c", code],
+            user=user.pw_uid,
+            group=user.pw_gid,
+            extra_groups=[],
+            cwd="/",
+            capture_output=True,
+            check=False,
         )
         return done.returncode == 0
     except OSError:

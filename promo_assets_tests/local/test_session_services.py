@@ -10,7 +10,15 @@ PRINT_ENDPOINTS = "from promo_assets.settings import load_settings as s; print(s
 
 def test_a_subprocess_with_the_env_of_the_services_uses_them(services: Services):
     done = subprocess.run(
-        [sys.executable, "-c", PRINT_ENDPOINTS], env=os.environ | services.env, cwd=PROJECT_ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", PRINT_ENDPOINTS],
+        env=os.environ | services.env,
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.split() == [services.kafka, services.postgres_url, str(services.home)]
-    assert (services.settings.bootstrap_servers, services.settings.database_url) == (services.kafka, services.postgres_url)
+    assert (services.settings.bootstrap_servers, services.settings.database_url) == (
+        services.kafka,
+        services.postgres_url,
+    )

@@ -17,7 +17,9 @@ QUERY = "00000000-0000-0000-0000-000000000001"
 
 
 def pairs_of(*clients: str) -> Iterator[pa.RecordBatch]:
-    yield pa.RecordBatch.from_pydict({"dispatch_position": pa.array([1] * len(clients), pa.int32()), "client_id": list(clients)})
+    yield pa.RecordBatch.from_pydict(
+        {"dispatch_position": pa.array([1] * len(clients), pa.int32()), "client_id": list(clients)}
+    )
 
 
 @pytest.fixture
@@ -46,7 +48,10 @@ def note(world: World, dispatch: Dispatch, shard: int, batches: Iterator[pa.Reco
 def audience(world: World) -> dict[tuple[int, int], list[str]]:
     """Clients by (shard, chunk)."""
     rows = world.execute("SELECT shard, chunk, pairs FROM promo_ledger.audience")
-    return {(shard, chunk): [client for _, clients in pairs for client in clients] for shard, chunk, pairs in rows}
+    return {
+        (shard, chunk): [client for _, clients in pairs for client in clients]
+        for shard, chunk, pairs in rows
+    }
 
 
 def test_a_task_done_again_replaces_what_the_first_had_noted(world: World, ledger: Ledger) -> None:
@@ -61,7 +66,11 @@ def test_a_late_task_of_a_former_attempt_writes_nothing(world: World, ledger: Le
     """It had other shards: its shard 0 is another class of clients, and would take some of them away."""
     former = open_dispatch(ledger, shards=3)
     dispatch = open_dispatch(ledger, shards=2)
-    assert (dispatch.dispatch_id, dispatch.shards, dispatch.attempt) == (former.dispatch_id, 2, former.attempt + 1)
+    assert (dispatch.dispatch_id, dispatch.shards, dispatch.attempt) == (
+        former.dispatch_id,
+        2,
+        former.attempt + 1,
+    )
     note(world, dispatch, 0, pairs_of("ann", "bob"))
     with pytest.raises(StaleTask, match="too late"):
         note(world, former, 0, pairs_of("ann"))
@@ -78,7 +87,9 @@ def test_after_the_freeze_a_late_task_writes_nothing(world: World, ledger: Ledge
 
 
 @pytest.mark.parametrize("act", ["a new attempt", "the freeze"])
-def test_what_ends_an_attempt_waits_for_a_task_that_is_writing(world: World, ledger: Ledger, act: str) -> None:
+def test_what_ends_an_attempt_waits_for_a_task_that_is_writing(
+    world: World, ledger: Ledger, act: str
+) -> None:
     dispatch = open_dispatch(ledger, shards=1)
     began, go_on = Queue[None](), Queue[None]()
 
@@ -90,8 +101,14 @@ def test_what_ends_an_attempt_waits_for_a_task_that_is_writing(world: World, led
     with ThreadPoolExecutor() as threads:
         writing = threads.submit(note, world, dispatch, 0, held_up())
         began.get(timeout=60)
-        ending = threads.submit(ledger.open_dispatch, "out", 1) if act == "a new attempt" else threads.submit(ledger.freeze, dispatch, 2)
-        wait_for(lambda: world.execute("SELECT pid FROM pg_locks WHERE NOT granted"), "one that waits")
+        ending = (
+            threads.submit(ledger.open_dispatch, "out", 1)
+            if act == "a new attempt"
+            else threads.submit(ledger.freeze, dispatch, 2)
+        )
+        wait_for(
+            lambda: world.execute("SELECT pid FROM pg_locks WHERE NOT granted"), "one that waits"
+        )
         go_on.put(None)
         assert writing.result(60) == 2
         ending.result(60)

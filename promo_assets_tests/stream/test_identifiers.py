@@ -15,7 +15,9 @@ def due(*names: str) -> list[dict]:
     return [campaign("r", name, NOW - 100, NOW + 86_400) for name in names]
 
 
-def test_a_new_checkpoint_reads_everything_again_and_sends_only_what_is_new(world: World, catch_up) -> None:
+def test_a_new_checkpoint_reads_everything_again_and_sends_only_what_is_new(
+    world: World, catch_up
+) -> None:
     world.favour(FOLLOWERS)
     world.send(*due("a", "b"), b"broken")
     catch_up(world)
@@ -27,7 +29,9 @@ def test_a_new_checkpoint_reads_everything_again_and_sends_only_what_is_new(worl
     assert metrics.repeated == 2
 
 
-def test_a_checkpoint_put_back_to_an_earlier_state_counts_its_batches_again_over_other_messages(world: World, catch_up) -> None:
+def test_a_checkpoint_put_back_to_an_earlier_state_counts_its_batches_again_over_other_messages(
+    world: World, catch_up
+) -> None:
     world.favour(FOLLOWERS)
     world.send(*due("a"), b"broken")
     catch_up(world)
@@ -47,7 +51,10 @@ def test_other_topics_get_only_what_no_topic_had(world: World, catch_up) -> None
     world.send(*due("a", "b"), b"broken")
     catch_up(world)
     other = replace(
-        world, topic_in=world.topic_in + "2", topic_out=world.topic_out + "2", topic_dead_letters=world.topic_dead_letters + "2"
+        world,
+        topic_in=world.topic_in + "2",
+        topic_out=world.topic_out + "2",
+        topic_dead_letters=world.topic_dead_letters + "2",
     )
     other.create_topics(other.topic_in, other.topic_out, other.topic_dead_letters)
     other.send(*due("b", "c"), b"broken as well")
@@ -61,7 +68,9 @@ def test_other_topics_get_only_what_no_topic_had(world: World, catch_up) -> None
     other.delete_topics(other.topic_in, other.topic_out, other.topic_dead_letters)
 
 
-def test_an_input_topic_made_anew_under_its_name_is_read_from_its_start(world: World, catch_up) -> None:
+def test_an_input_topic_made_anew_under_its_name_is_read_from_its_start(
+    world: World, catch_up
+) -> None:
     world.favour(FOLLOWERS)
     world.send(*due("a", "b", "c"), b"broken", partition=0)
     catch_up(world)
@@ -73,7 +82,9 @@ def test_an_input_topic_made_anew_under_its_name_is_read_from_its_start(world: W
     assert sorted(letter.value() for letter in world.dead_letters()) == [b"broken", b"broken anew"]
 
 
-def test_a_feedback_table_truncated_with_its_sequence_gets_only_new_rows(world: World, catch_up) -> None:
+def test_a_feedback_table_truncated_with_its_sequence_gets_only_new_rows(
+    world: World, catch_up
+) -> None:
     world.favour(FOLLOWERS)
     world.send(*due("a"))
     catch_up(world)
@@ -84,7 +95,9 @@ def test_a_feedback_table_truncated_with_its_sequence_gets_only_new_rows(world: 
     assert len(world.messages()) == 100
 
 
-def test_a_sequence_set_back_below_ids_in_use_is_lifted_and_no_row_is_lost(world: World, catch_up) -> None:
+def test_a_sequence_set_back_below_ids_in_use_is_lifted_and_no_row_is_lost(
+    world: World, catch_up
+) -> None:
     world.favour(FOLLOWERS)
     world.send(*due("a"))
     catch_up(world)

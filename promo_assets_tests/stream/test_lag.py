@@ -14,7 +14,9 @@ from promo_assets_tests.world import World
 
 def send(world: World, partition: int, age_s: int) -> None:
     producer = Producer(world.kafka_client)
-    producer.produce(world.topic_in, b"value", partition=partition, timestamp=int((time.time() - age_s) * 1000))
+    producer.produce(
+        world.topic_in, b"value", partition=partition, timestamp=int((time.time() - age_s) * 1000)
+    )
     assert producer.flush(60) == 0
 
 
@@ -33,7 +35,12 @@ def test_the_seconds_are_those_of_the_oldest_message_that_is_unread(world: World
     assert lag(world, {}) == (0, 0)
     for partition, age_s in ((0, 5_000), (0, 4_000), (1, 3_000)):
         send(world, partition, age_s)
-    for read, messages, oldest_s in (({}, 3, 5_000), ({"0": 1}, 2, 4_000), ({"0": 2, "1": 0, "2": 0}, 1, 3_000), ({"0": 2, "1": 1}, 0, 0)):
+    for read, messages, oldest_s in (
+        ({}, 3, 5_000),
+        ({"0": 1}, 2, 4_000),
+        ({"0": 2, "1": 0, "2": 0}, 1, 3_000),
+        ({"0": 2, "1": 1}, 0, 0),
+    ):
         behind, seconds = lag(world, read)
         assert behind == messages and seconds is not None
         assert 0 <= seconds - oldest_s < 60
@@ -47,4 +54,8 @@ def test_what_an_open_transaction_holds_back_has_no_age(world: World) -> None:
     producer.flush()
     assert lag(world, {}) == (1, None)
     producer.abort_transaction()
-    wait_for(lambda: lag(world, {}) == (2, None), "the transaction's mark, which takes an offset, too", 30)
+    wait_for(
+        lambda: lag(world, {}) == (2, None),
+        "the transaction's mark, which takes an offset, too",
+        30,
+    )

@@ -15,11 +15,15 @@ from promo_assets.stream.run import StreamRun, run_stream
 from promo_assets_tests.world import World
 
 V1 = Path(__file__).with_name("ledger_v1.sql")
-NEWER = f"the ledger is of version 99, this release knows {LEDGER_VERSION}: install the newer release"
+NEWER = (
+    f"the ledger is of version 99, this release knows {LEDGER_VERSION}: install the newer release"
+)
 
 
 def make_v1(world: World) -> None:
-    world.execute("DROP SCHEMA promo_ledger CASCADE; DROP TABLE subscribers_restaurants, subscribers_feedback")
+    world.execute(
+        "DROP SCHEMA promo_ledger CASCADE; DROP TABLE subscribers_restaurants, subscribers_feedback"
+    )
     world.execute(V1.read_text())
 
 
@@ -35,11 +39,17 @@ def shape(world: World) -> set[tuple]:
 
 def refused(world: World) -> str:
     with pytest.raises(StreamError) as problem:
-        run_stream(StreamRun(world.settings, lambda: pytest.fail("the stream went as far as Spark"), "test"))
+        run_stream(
+            StreamRun(
+                world.settings, lambda: pytest.fail("the stream went as far as Spark"), "test"
+            )
+        )
     return str(problem.value)
 
 
-def test_an_upgraded_ledger_has_the_shape_of_a_new_one_and_upgrading_again_changes_nothing(world: World) -> None:
+def test_an_upgraded_ledger_has_the_shape_of_a_new_one_and_upgrading_again_changes_nothing(
+    world: World,
+) -> None:
     new = shape(world)
     make_v1(world)
     assert shape(world) != new
@@ -51,8 +61,12 @@ def test_an_upgraded_ledger_has_the_shape_of_a_new_one_and_upgrading_again_chang
 
 
 def test_a_newer_ledger_is_refused_in_one_line_and_not_touched(world: World, services) -> None:
-    world.execute("UPDATE promo_ledger.stream SET version = 99; DROP INDEX promo_ledger.campaigns_due")
-    world.execute("CREATE OR REPLACE VIEW promo_ledger.open_dispatch_followers AS SELECT ''::text AS restaurant_id, ''::text AS client_id")
+    world.execute(
+        "UPDATE promo_ledger.stream SET version = 99; DROP INDEX promo_ledger.campaigns_due"
+    )
+    world.execute(
+        "CREATE OR REPLACE VIEW promo_ledger.open_dispatch_followers AS SELECT ''::text AS restaurant_id, ''::text AS client_id"
+    )
     before = shape(world)
     assert refused(world) == f"{NEWER}. Nothing was touched"
     with pytest.raises(LedgerError, match=NEWER):
@@ -63,13 +77,18 @@ def test_a_newer_ledger_is_refused_in_one_line_and_not_touched(world: World, ser
     assert shape(world) == before
 
 
-def test_an_upgrade_does_not_wait_for_ever_for_those_who_hold_the_tables(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upgrade_does_not_wait_for_ever_for_those_who_hold_the_tables(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("promo_assets.stream.ledger._DDL_WAITS", "500ms")
     make_v1(world)
     before = shape(world)
     with psycopg.connect(world.postgres_url) as holder:
         holder.execute("SELECT FROM promo_ledger.campaigns")
-        assert refused(world) == "the tables cannot be upgraded while others hold on to them: stop the old stream first"
+        assert (
+            refused(world)
+            == "the tables cannot be upgraded while others hold on to them: stop the old stream first"
+        )
     assert shape(world) == before
 
 
@@ -77,7 +96,9 @@ def keeper_says(world: World) -> str:
     definitions = build_definitions(world.settings)
     sensor = definitions.resolve_sensor_def("promo_stream_sensor")
     with dg.DagsterInstance.ephemeral() as instance:
-        context = dg.build_sensor_context(instance=instance, definitions=definitions, resources={"settings": world.settings})
+        context = dg.build_sensor_context(
+            instance=instance, definitions=definitions, resources={"settings": world.settings}
+        )
         said = sensor.evaluate_tick(context)
     assert not said.run_requests
     return said.skip_message or ""
@@ -92,7 +113,10 @@ def guest(world: World, services) -> World:
         connection.execute(sql.SQL("CREATE ROLE {role} LOGIN PASSWORD {password}").format(**names))
     make_v1(world)
     with psycopg.connect(world.postgres_url, autocommit=True) as connection:
-        for what in ("USAGE ON SCHEMA promo_ledger", "ALL ON ALL TABLES IN SCHEMA promo_ledger, public"):
+        for what in (
+            "USAGE ON SCHEMA promo_ledger",
+            "ALL ON ALL TABLES IN SCHEMA promo_ledger, public",
+        ):
             connection.execute(sql.SQL("GRANT " + what + " TO {role}").format(**names))
     host = world.postgres_url.partition("@")[2]
     world.extra_env["PROMO_POSTGRES_URL"] = f"postgresql://{role}:guest@{host}"
@@ -104,7 +128,9 @@ def guest(world: World, services) -> World:
 def test_a_role_that_may_not_upgrade_says_who_must(guest: World) -> None:
     must = "run `promo-assets ledger apply` as the owner of the tables. Nothing was touched"
     before = shape(guest)
-    assert refused(guest) == f"the ledger is of version 1, this release needs {LEDGER_VERSION}: {must}"
+    assert (
+        refused(guest) == f"the ledger is of version 1, this release needs {LEDGER_VERSION}: {must}"
+    )
     assert shape(guest) == before
     guest.execute("DROP SCHEMA promo_ledger CASCADE")
     assert refused(guest) == f"the ledger is missing: {must}"

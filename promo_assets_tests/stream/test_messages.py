@@ -5,7 +5,13 @@ import json
 
 import pytest
 
-from promo_assets.stream.messages import Campaign, NotificationTemplate, RejectedMessage, client_json, parse_campaign
+from promo_assets.stream.messages import (
+    Campaign,
+    NotificationTemplate,
+    RejectedMessage,
+    client_json,
+    parse_campaign,
+)
 
 VALID = {
     "restaurant_id": "r-1",
@@ -17,7 +23,13 @@ VALID = {
     "adv_campaign_datetime_end": 1_700_003_600,
     "datetime_created": 1_699_999_999,
 }
-TEXTS = ["restaurant_id", "adv_campaign_id", "adv_campaign_content", "adv_campaign_owner", "adv_campaign_owner_contact"]
+TEXTS = [
+    "restaurant_id",
+    "adv_campaign_id",
+    "adv_campaign_content",
+    "adv_campaign_owner",
+    "adv_campaign_owner_contact",
+]
 TIMES = ["adv_campaign_datetime_start", "adv_campaign_datetime_end", "datetime_created"]
 NOT_A_TIME = "must be whole unix seconds (an integer, or a string of digits)"
 TOO_SMALL = "is smaller than a long can hold"
@@ -42,7 +54,14 @@ def reason_for(value: bytes | None) -> str:
 
 def test_a_valid_message_is_the_campaign_it_describes():
     assert parse_campaign(message()) == Campaign(
-        "r-1", "c-1", "two for one", "Ann", "ann@r.example", 1_700_000_000, 1_700_003_600, 1_699_999_999
+        "r-1",
+        "c-1",
+        "two for one",
+        "Ann",
+        "ann@r.example",
+        1_700_000_000,
+        1_700_003_600,
+        1_699_999_999,
     )
 
 
@@ -62,13 +81,22 @@ def test_a_valid_message_is_the_campaign_it_describes():
         (b"1", "the value is JSON, but not an object"),
         (b"{} {}", "the value is not JSON: Extra data (character 3)"),
         (b"{},", "the value is not JSON: Extra data (character 2)"),
-        (b"\xef\xbb\xbf{}", "the value is not JSON: Unexpected UTF-8 BOM (decode using utf-8-sig) (character 0)"),
-        (b"{'a': 1}", "the value is not JSON: Expecting property name enclosed in double quotes (character 1)"),
+        (
+            b"\xef\xbb\xbf{}",
+            "the value is not JSON: Unexpected UTF-8 BOM (decode using utf-8-sig) (character 0)",
+        ),
+        (
+            b"{'a': 1}",
+            "the value is not JSON: Expecting property name enclosed in double quotes (character 1)",
+        ),
         (b'{"extra": NaN}', "the value is not JSON: NaN is not a JSON number"),
         (b'{"extra": Infinity}', "the value is not JSON: Infinity is not a JSON number"),
         (b'{"extra": -Infinity}', "the value is not JSON: -Infinity is not a JSON number"),
         (b"[" * 100_000 + b"]" * 100_000, "the value is not usable JSON: nested too deeply"),
-        (b'{"extra": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001, "the value is not usable JSON: nested too deeply"),
+        (
+            b'{"extra": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
+            "the value is not usable JSON: nested too deeply",
+        ),
     ],
     ids=lambda value: repr(value)[:40],
 )
@@ -77,7 +105,10 @@ def test_what_is_no_json_object_is_rejected(value: bytes | None, reason: str):
 
 
 def test_a_control_character_within_a_string_is_no_json():
-    assert reason_for(b'{"a": "\n"}') == "the value is not JSON: Invalid control character at (character 7)"
+    assert (
+        reason_for(b'{"a": "\n"}')
+        == "the value is not JSON: Invalid control character at (character 7)"
+    )
 
 
 @pytest.mark.parametrize("name", [*TEXTS, *TIMES])
@@ -122,7 +153,13 @@ def test_other_texts_may_be_empty(name: str):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [(r'"\ud83c\udf55"', "🍕"), ('"  r 1  "', "  r 1  "), (r'"\u001f\t"', "\x1f\t"), ('"Ё\u2028"', "Ё\u2028"), (r'"\uffff"', "\uffff")],
+    [
+        (r'"\ud83c\udf55"', "🍕"),
+        ('"  r 1  "', "  r 1  "),
+        (r'"\u001f\t"', "\x1f\t"),
+        ('"Ё\u2028"', "Ё\u2028"),
+        (r'"\uffff"', "\uffff"),
+    ],
 )
 def test_a_text_stays_as_it_is(text: str, value: str):
     assert parse_campaign(raw("adv_campaign_content", text)).adv_campaign_content == value
@@ -189,7 +226,10 @@ def test_an_end_not_later_than_the_start_is_rejected(end: str):
 
 
 def test_one_second_is_long_enough():
-    assert parse_campaign(message(adv_campaign_datetime_end=1_700_000_001)).adv_campaign_datetime_end == 1_700_000_001
+    assert (
+        parse_campaign(message(adv_campaign_datetime_end=1_700_000_001)).adv_campaign_datetime_end
+        == 1_700_000_001
+    )
 
 
 def test_unknown_fields_are_ignored_however_odd():
@@ -204,7 +244,12 @@ def test_white_space_around_the_object_does_not_matter():
 
 @pytest.mark.parametrize(
     ("time", "state"),
-    [(1_699_999_999, "waiting"), (1_700_000_000, "due"), (1_700_003_599, "due"), (1_700_003_600, "expired")],
+    [
+        (1_699_999_999, "waiting"),
+        (1_700_000_000, "due"),
+        (1_700_003_599, "due"),
+        (1_700_003_600, "expired"),
+    ],
 )
 def test_a_campaign_is_active_from_its_start_until_before_its_end(time: int, state: str):
     assert parse_campaign(message()).state_at(time) == state
@@ -213,18 +258,32 @@ def test_a_campaign_is_active_from_its_start_until_before_its_end(time: int, sta
 def test_the_key_is_of_restaurant_campaign_and_creation_and_of_nothing_else():
     key = parse_campaign(message()).key
     assert key == hashlib.sha256(b'["r-1","c-1",1699999999]').digest()
-    assert parse_campaign(message(adv_campaign_content="other", adv_campaign_datetime_end="1800000000")).key == key
-    others = [message(restaurant_id="r-2"), message(adv_campaign_id="c-2"), message(datetime_created=0)]
+    assert (
+        parse_campaign(
+            message(adv_campaign_content="other", adv_campaign_datetime_end="1800000000")
+        ).key
+        == key
+    )
+    others = [
+        message(restaurant_id="r-2"),
+        message(adv_campaign_id="c-2"),
+        message(datetime_created=0),
+    ]
     assert key not in {parse_campaign(other).key for other in others}
 
 
 def test_ids_do_not_run_together_in_the_key():
-    first, second = message(restaurant_id='a","b', adv_campaign_id="c"), message(restaurant_id="a", adv_campaign_id='b","c')
+    first, second = (
+        message(restaurant_id='a","b', adv_campaign_id="c"),
+        message(restaurant_id="a", adv_campaign_id='b","c'),
+    )
     assert parse_campaign(first).key != parse_campaign(second).key
 
 
 def test_a_notification_is_these_bytes():
-    campaign = Campaign("r-1", "c-1", 'say "Ё"\n', "Ann", "", 1_700_000_000, 1_700_003_600, 1_699_999_999)
+    campaign = Campaign(
+        "r-1", "c-1", 'say "Ё"\n', "Ann", "", 1_700_000_000, 1_700_003_600, 1_699_999_999
+    )
     template = NotificationTemplate(campaign, 1_700_000_042)
     assert (
         template.value(client_json("клиент\\1"))

@@ -40,7 +40,9 @@ FOLLOWERS = {(f"client-{number}", "r") for number in range(50)}
 def password(services) -> Iterator[str]:
     made = secrets.token_urlsafe(12)
     with psycopg.connect(services.postgres_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(ROLE), made))
+        connection.execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(ROLE), made)
+        )
         yield made
         connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(ROLE)))
 
@@ -52,7 +54,9 @@ def world(world: World, password: str) -> World:
     assert done.returncode == 0, done.stderr
     parts = urlsplit(world.postgres_url)
     address = parts.netloc.rpartition("@")[2]
-    world.extra_env["PROMO_POSTGRES_URL"] = parts._replace(netloc=f"{quote(ROLE)}:{password}@{address}").geturl()
+    world.extra_env["PROMO_POSTGRES_URL"] = parts._replace(
+        netloc=f"{quote(ROLE)}:{password}@{address}"
+    ).geturl()
     return world
 
 
@@ -67,7 +71,10 @@ def test_the_whole_stream_runs_as_the_role(world: World) -> None:
     world.send(*due, due[0], b"broken", later, campaign("r", "over", 1, 2))
     done = run(world.env, "stream", "run", "--until-caught-up", timeout=120)
     assert done.returncode == 0, done.stderr
-    assert b"2 campaigns, 100 notifications, 1 rejected, 1 repeated, 1 expired, 1 waiting" in done.stderr
+    assert (
+        b"2 campaigns, 100 notifications, 1 rejected, 1 repeated, 1 expired, 1 waiting"
+        in done.stderr
+    )
     assert problems(world, due, [FOLLOWERS]) == []
     assert [letter.value() for letter in world.dead_letters()] == [b"broken"]
     writers = world.execute("SELECT DISTINCT holder IS NOT NULL FROM promo_ledger.heartbeat")
@@ -128,7 +135,10 @@ def test_each_right_that_is_missing_is_named_before_the_stream_starts(world: Wor
         with pytest.raises(StreamError) as caught:
             prepare_database(world.settings)
         command = f"`promo-assets ledger apply --grant-to {ROLE}`"
-        assert str(caught.value) == f"role {ROLE} lacks {right} on {name} in Postgres: run {command} as the owner of the tables"
+        assert (
+            str(caught.value)
+            == f"role {ROLE} lacks {right} on {name} in Postgres: run {command} as the owner of the tables"
+        )
         as_owner(world, f"GRANT {what} ON {on} TO {{role}}")
     prepare_database(world.settings)
 
@@ -146,26 +156,42 @@ def test_a_right_taken_from_a_running_stream_ends_it_with_one_line(world: World,
     finally:
         stream_run.finish()
     told = f"the stream failed: role {ROLE} was refused by Postgres: permission denied for table subscribers_feedback. "
-    assert str(stream_run.error) == told + f"Run `promo-assets ledger apply --grant-to {ROLE}` as the owner"
+    assert (
+        str(stream_run.error)
+        == told + f"Run `promo-assets ledger apply --grant-to {ROLE}` as the owner"
+    )
     assert world.rows() == world.messages() == []
 
 
 def test_without_the_tables_the_role_is_told_who_makes_them(world: World) -> None:
     world.execute("DROP SCHEMA promo_ledger CASCADE")
     told = one_line(run(world.env, "stream", "run"), 1)
-    assert told == "the ledger is missing: run `promo-assets ledger apply` as the owner of the tables. Nothing was touched"
+    assert (
+        told
+        == "the ledger is missing: run `promo-assets ledger apply` as the owner of the tables. Nothing was touched"
+    )
 
 
 def test_applying_again_takes_back_what_the_stream_does_not_need(world: World) -> None:
     as_owner(world, "GRANT ALL ON promo_ledger.stream TO {role}")
-    assert run({"PROMO_POSTGRES_URL": world.postgres_url}, "ledger", "apply", "--grant-to", ROLE).returncode == 0
-    with psycopg.connect(world.settings.database_url) as connection, pytest.raises(InsufficientPrivilege):
+    assert (
+        run(
+            {"PROMO_POSTGRES_URL": world.postgres_url}, "ledger", "apply", "--grant-to", ROLE
+        ).returncode
+        == 0
+    )
+    with (
+        psycopg.connect(world.settings.database_url) as connection,
+        pytest.raises(InsufficientPrivilege),
+    ):
         connection.execute("DELETE FROM promo_ledger.stream")
 
 
 def test_only_the_owner_can_apply_and_only_to_a_role_that_is_there(world: World) -> None:
     role = {"PROMO_POSTGRES_URL": world.settings.database_url}
-    assert one_line(run(role, "ledger", "apply"), 1).startswith(f"role {ROLE} is not the owner of the tables (permission denied ")
+    assert one_line(run(role, "ledger", "apply"), 1).startswith(
+        f"role {ROLE} is not the owner of the tables (permission denied "
+    )
     owner = {"PROMO_POSTGRES_URL": world.postgres_url}
     told = one_line(run(owner, "ledger", "apply", "--grant-to", "nobody there"), 2)
     assert told.startswith('role "nobody there" does not exist. Make it first')

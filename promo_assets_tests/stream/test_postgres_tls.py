@@ -22,7 +22,8 @@ from promo_assets_tests.test_cli import one_line, run
 from promo_assets_tests.world import World, database
 
 pytestmark = pytest.mark.skipif(
-    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="there is a Postgres with TLS for Linux on x86-64 only"
+    (sys.platform, platform.machine()) != ("linux", "x86_64"),
+    reason="there is a Postgres with TLS for Linux on x86-64 only",
 )
 ROLE = "promo_stream"
 NOW = int(time.time())
@@ -41,10 +42,14 @@ def world(postgres: TlsPostgres, services, tmp_path: Path) -> Iterator[World]:
     name, password = f"w{uuid.uuid4().hex[:10]}", secrets.token_urlsafe(12)
     with database(postgres.owner_url, name) as url:
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(ROLE), password))
+            connection.execute(
+                sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(ROLE), password)
+            )
             grant_to(connection, ROLE)
         made = World(services.kafka, url, tmp_path, f"{name}.in", f"{name}.out", f"{name}.dead")
-        made.extra_env["PROMO_POSTGRES_URL"] = f"postgresql://{ROLE}:{password}@127.0.0.1:{postgres.port}/{name}"
+        made.extra_env["PROMO_POSTGRES_URL"] = (
+            f"postgresql://{ROLE}:{password}@127.0.0.1:{postgres.port}/{name}"
+        )
         made.create_topics(made.topic_in, made.topic_out, made.topic_dead_letters)
         yield made
         made.delete_topics(made.topic_in, made.topic_out, made.topic_dead_letters)
@@ -56,9 +61,13 @@ def with_parameters(world: World, parameters: str) -> World:
     return world
 
 
-def test_the_whole_stream_runs_over_tls_and_looks_at_the_certificate(world: World, postgres: TlsPostgres) -> None:
+def test_the_whole_stream_runs_over_tls_and_looks_at_the_certificate(
+    world: World, postgres: TlsPostgres
+) -> None:
     tls = f"sslmode=verify-full&sslrootcert={postgres.authority.file}&channel_binding=require&connect_timeout=5"
-    with_parameters(world, f"{tls}&target_session_attrs=read-write&options=-c%20search_path%3Dpublic")
+    with_parameters(
+        world, f"{tls}&target_session_attrs=read-write&options=-c%20search_path%3Dpublic"
+    )
     world.favour(FOLLOWERS)
     due = [campaign("r", name, NOW - 100, NOW + 86_400) for name in ("a", "b")]
     world.send(*due, b"broken")
@@ -76,12 +85,19 @@ def test_without_tls_the_role_is_turned_away_in_one_line(world: World) -> None:
 
 def test_another_authority_is_one_line(world: World, tmp_path: Path) -> None:
     other = Authority(tmp_path, "other").file
-    told = one_line(run(with_parameters(world, f"sslmode=verify-full&sslrootcert={other}").env, "stream", "run"), 1)
+    told = one_line(
+        run(
+            with_parameters(world, f"sslmode=verify-full&sslrootcert={other}").env, "stream", "run"
+        ),
+        1,
+    )
     assert told.startswith("Postgres gave no connection: ")
     assert "certificate verify failed" in told
 
 
-def test_sparks_reader_looks_at_the_certificate_too(world: World, postgres: TlsPostgres, spark, tmp_path: Path) -> None:
+def test_sparks_reader_looks_at_the_certificate_too(
+    world: World, postgres: TlsPostgres, spark, tmp_path: Path
+) -> None:
     right = f"sslmode=verify-full&sslrootcert={postgres.authority.file}"
     wrong = f"sslmode=verify-full&sslrootcert={Authority(tmp_path, 'other').file}"
     url = world.extra_env["PROMO_POSTGRES_URL"]

@@ -23,7 +23,9 @@ def due(*names: str) -> list[dict]:
 
 
 def read_again(world: World, spark: SparkSession, asked: dict[int, int]) -> StreamRun:
-    stream_run = StreamRun(world.settings, lambda: spark, "test", until_caught_up=True, again_from=asked)
+    stream_run = StreamRun(
+        world.settings, lambda: spark, "test", until_caught_up=True, again_from=asked
+    )
     run_stream(stream_run)
     assert not list((world.home / "checkpoint").rglob("*reprocess*"))
     return stream_run
@@ -38,7 +40,9 @@ def metrics(stream_run: StreamRun) -> tuple[int, int, int, int]:
     return sums["campaigns"], sums["notifications"], sums["repeated"], sums["rejected"]
 
 
-def test_from_an_offset_and_from_a_time_what_is_known_notifies_nobody(world: World, spark, catch_up) -> None:
+def test_from_an_offset_and_from_a_time_what_is_known_notifies_nobody(
+    world: World, spark, catch_up
+) -> None:
     world.favour(FOLLOWERS)
     world.send(*due("a", "b"), b"broken", partition=0)
     catch_up(world)
@@ -46,12 +50,21 @@ def test_from_an_offset_and_from_a_time_what_is_known_notifies_nobody(world: Wor
     world.send(*due("c"), b"broken too", partition=1)
     catch_up(world)
     assert offsets_at(world.settings, between) == {0: 3, 1: 0, 2: 0}
-    for asked, repeated, rejected in (({0: 0, 1: 0, 2: 0}, 3, 2), ({0: 2, 1: 2, 2: 0}, 0, 1), (offsets_at(world.settings, between), 1, 1)):
+    for asked, repeated, rejected in (
+        ({0: 0, 1: 0, 2: 0}, 3, 2),
+        ({0: 2, 1: 2, 2: 0}, 0, 1),
+        (offsets_at(world.settings, between), 1, 1),
+    ):
         assert metrics(read_again(world, spark, asked)) == (0, 0, repeated, rejected)
     assert problems(world, due("a", "b", "c"), [FOLLOWERS]) == []
     assert sinks(world) == (150, 150, 2)
     world.send(*due("d"))
-    assert metrics(catch_up(world)) == (1, 50, 0, 0)  # the stream's own checkpoint stayed where it was
+    assert metrics(catch_up(world)) == (
+        1,
+        50,
+        0,
+        0,
+    )  # the stream's own checkpoint stayed where it was
 
 
 def test_what_the_stream_has_not_read_is_not_jumped_over(world: World, spark, catch_up) -> None:
@@ -63,10 +76,15 @@ def test_what_the_stream_has_not_read_is_not_jumped_over(world: World, spark, ca
     assert metrics(read_again(world, spark, {0: 3, 1: 0, 2: 0})) == (2, 100, 0, 2)
     assert metrics(catch_up(world)) == (0, 0, 2, 2)
     assert problems(world, due("a", "in the gap", "b"), [FOLLOWERS]) == []
-    assert sorted(letter.value() for letter in world.dead_letters()) == [b"broken", b"broken in the gap"]
+    assert sorted(letter.value() for letter in world.dead_letters()) == [
+        b"broken",
+        b"broken in the gap",
+    ]
 
 
-def test_messages_that_a_ledger_never_took_in_are_notified_and_only_they(world: World, spark, catch_up) -> None:
+def test_messages_that_a_ledger_never_took_in_are_notified_and_only_they(
+    world: World, spark, catch_up
+) -> None:
     """As with a ledger made anew beside a checkpoint that is kept: the stream goes on behind them."""
     world.favour(FOLLOWERS)
     world.send(*due("a", "b"), partition=0)
@@ -81,25 +99,39 @@ def test_messages_that_a_ledger_never_took_in_are_notified_and_only_they(world: 
     assert problems(world, due("a", "b", "c"), [FOLLOWERS]) == []
 
 
-def test_after_an_older_backup_of_the_database_rows_are_made_up_and_kafka_gets_the_same_ids_again(world: World, spark, catch_up) -> None:
+def test_after_an_older_backup_of_the_database_rows_are_made_up_and_kafka_gets_the_same_ids_again(
+    world: World, spark, catch_up
+) -> None:
     world.favour(FOLLOWERS)
     world.send(*due("a"), b"broken", partition=0)
     catch_up(world)
-    (kept,) = world.execute("SELECT to_jsonb(heartbeat) ->> 'read_offsets' FROM promo_ledger.heartbeat")
+    (kept,) = world.execute(
+        "SELECT to_jsonb(heartbeat) ->> 'read_offsets' FROM promo_ledger.heartbeat"
+    )
     world.send(*due("b"), b"broken too", partition=0)
     catch_up(world)
-    world.execute("DELETE FROM promo_ledger.campaigns WHERE adv_campaign_id = 'b'")  # as they were after the first run
+    world.execute(
+        "DELETE FROM promo_ledger.campaigns WHERE adv_campaign_id = 'b'"
+    )  # as they were after the first run
     world.execute("DELETE FROM subscribers_feedback WHERE adv_campaign_id = 'b'")
     world.execute("UPDATE promo_ledger.heartbeat SET read_offsets = %s", kept)
     ends = {0: 4, 1: 0, 2: 0}  # the restored ledger itself knows where it had read to
     assert metrics(read_again(world, spark, ends)) == (1, 50, 0, 1)
     assert Counter(row["adv_campaign_id"] for row in world.rows()) == {"a": 50, "b": 50}
     assert sorted(letter.value() for letter in world.dead_letters()) == [b"broken", b"broken too"]
-    ids = Counter((json.loads(each.value())["adv_campaign_id"], dict(each.headers() or [])["notification_id"]) for each in world.messages())
-    assert sorted((name, count) for (name, _), count in ids.items()) == [("a", 1)] * 50 + [("b", 2)] * 50
+    ids = Counter(
+        (json.loads(each.value())["adv_campaign_id"], dict(each.headers() or [])["notification_id"])
+        for each in world.messages()
+    )
+    assert (
+        sorted((name, count) for (name, _), count in ids.items())
+        == [("a", 1)] * 50 + [("b", 2)] * 50
+    )
 
 
-def test_a_checkpoint_that_a_crash_left_does_not_shorten_the_next_reading(world: World, spark, catch_up) -> None:
+def test_a_checkpoint_that_a_crash_left_does_not_shorten_the_next_reading(
+    world: World, spark, catch_up
+) -> None:
     world.favour(FOLLOWERS)
     world.send(*due("a", "b"), partition=0)
     catch_up(world)
@@ -108,7 +140,9 @@ def test_a_checkpoint_that_a_crash_left_does_not_shorten_the_next_reading(world:
     left.mkdir()
     for path in regular.rglob("*"):  # the regular one's, as one that had read to the end
         target = left / path.relative_to(regular)
-        target.mkdir(parents=True, exist_ok=True) if path.is_dir() else target.write_bytes(path.read_bytes())
+        target.mkdir(parents=True, exist_ok=True) if path.is_dir() else target.write_bytes(
+            path.read_bytes()
+        )
     assert metrics(read_again(world, spark, {0: 0, 1: 0, 2: 0})) == (0, 0, 2, 0)
 
 

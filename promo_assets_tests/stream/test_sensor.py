@@ -24,7 +24,13 @@ BY_HAND = Heartbeat("promo-assets stream run (pid 7)", BEAT, BEAT, None, locked=
 BY_HAND_ONCE = Heartbeat("promo-assets stream run (pid 7)", BEAT, BEAT, None, locked=False)
 
 
-def run(run_id: str, status: Status, changed: float, started: float | None = None, ended: float | None = None) -> Run:
+def run(
+    run_id: str,
+    status: Status,
+    changed: float,
+    started: float | None = None,
+    ended: float | None = None,
+) -> Run:
     """Times in seconds before NOW."""
     at = [None if seconds is None else NOW - seconds for seconds in (started, ended)]
     return Run(run_id, status, NOW - changed, at[0], at[1])
@@ -175,15 +181,26 @@ TABLE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("runs", "heartbeat", "missing", "expected"), TABLE.values(), ids=TABLE.keys())
-def test_decide(runs: list[Run], heartbeat: Heartbeat, missing: LostLock | None, expected: Decision) -> None:
+@pytest.mark.parametrize(
+    ("runs", "heartbeat", "missing", "expected"), TABLE.values(), ids=TABLE.keys()
+)
+def test_decide(
+    runs: list[Run], heartbeat: Heartbeat, missing: LostLock | None, expected: Decision
+) -> None:
     assert decide(runs, heartbeat, missing, NOW) == expected
 
 
-def look(settings: Settings, instance: dg.DagsterInstance, cursor: str | None = None) -> SensorExecutionData:
+def look(
+    settings: Settings, instance: dg.DagsterInstance, cursor: str | None = None
+) -> SensorExecutionData:
     definitions = build_definitions(settings)
     repository = definitions.get_repository_def()
-    context = dg.build_sensor_context(instance=instance, repository_def=repository, cursor=cursor, resources={"settings": settings})
+    context = dg.build_sensor_context(
+        instance=instance,
+        repository_def=repository,
+        cursor=cursor,
+        resources={"settings": settings},
+    )
     return definitions.resolve_sensor_def("promo_stream_sensor").evaluate_tick(context)
 
 
@@ -210,7 +227,10 @@ def test_each_look_starts_a_run_of_its_own_while_none_is_there(world: World) -> 
     world.execute("DROP SCHEMA promo_ledger CASCADE")  # a database that the stream has never seen
     with dg.DagsterInstance.ephemeral() as instance:
         requests = [look(world.settings, instance).run_requests for _ in range(2)]
-    assert [[request.run_key for request in of_tick or []] for of_tick in requests] == [[None], [None]]
+    assert [[request.run_key for request in of_tick or []] for of_tick in requests] == [
+        [None],
+        [None],
+    ]
 
 
 def test_a_run_that_was_missing_once_is_forgotten(world: World) -> None:

@@ -17,10 +17,14 @@ SOON, LATER = NOW - 100, NOW + 86_400
 
 
 def test_300_campaigns_reach_30000_pairs_once_each_field_by_field(world: World, catch_up) -> None:
-    favourites = {(f"client-{number % 5_000}", f"restaurant-{number // 100}") for number in range(30_000)}
+    favourites = {
+        (f"client-{number % 5_000}", f"restaurant-{number // 100}") for number in range(30_000)
+    }
     world.favour(sorted(favourites))
     world.favour(sorted(favourites)[:1_000])  # a pair that stands twice counts once
-    campaigns = [campaign(f"restaurant-{number}", f"promo-{number}", SOON, LATER) for number in range(300)]
+    campaigns = [
+        campaign(f"restaurant-{number}", f"promo-{number}", SOON, LATER) for number in range(300)
+    ]
     for partition in range(3):
         world.send(*campaigns[partition::3], partition=partition)
     stream_run = catch_up(world)
@@ -29,7 +33,9 @@ def test_300_campaigns_reach_30000_pairs_once_each_field_by_field(world: World, 
     assert (stream_run.metrics.campaigns, stream_run.metrics.notifications) == (300, 30_000)
 
 
-def test_texts_and_clients_of_any_characters_come_out_as_they_went_in(world: World, catch_up) -> None:
+def test_texts_and_clients_of_any_characters_come_out_as_they_went_in(
+    world: World, catch_up
+) -> None:
     odd = [
         "\\",
         "\\N",
@@ -45,10 +51,19 @@ def test_texts_and_clients_of_any_characters_come_out_as_they_went_in(world: Wor
         " ",
         "\x7f\x01",
     ]
-    favourites = {(client, restaurant) for client in odd for restaurant in odd if restaurant.strip()}
+    favourites = {
+        (client, restaurant) for client in odd for restaurant in odd if restaurant.strip()
+    }
     world.favour(sorted(favourites))
     campaigns = [
-        campaign(restaurant, name, SOON, LATER, adv_campaign_content=restaurant + name, adv_campaign_owner=name)
+        campaign(
+            restaurant,
+            name,
+            SOON,
+            LATER,
+            adv_campaign_content=restaurant + name,
+            adv_campaign_owner=name,
+        )
         for restaurant, name in zip(odd, reversed(odd), strict=True)
         if restaurant.strip() and name.strip()
     ]
@@ -70,14 +85,24 @@ def test_ids_too_long_for_an_index_find_their_followers(world: World, catch_up) 
     assert len(world.rows()) == 3
 
 
-def test_active_means_start_included_end_excluded_and_an_expired_campaign_is_counted(world: World, catch_up) -> None:
+def test_active_means_start_included_end_excluded_and_an_expired_campaign_is_counted(
+    world: World, catch_up
+) -> None:
     world.favour([("c", "r")])
-    due = campaign("r", "active", str(SOON), str(LATER), created="0001700000000")  # quoted numbers are numbers
-    world.send(due, campaign("r", "expired", 1, NOW - 1), campaign("r", "waiting", LATER, LATER + 1))
+    due = campaign(
+        "r", "active", str(SOON), str(LATER), created="0001700000000"
+    )  # quoted numbers are numbers
+    world.send(
+        due, campaign("r", "expired", 1, NOW - 1), campaign("r", "waiting", LATER, LATER + 1)
+    )
     stream_run = catch_up(world)
     assert [row["adv_campaign_id"] for row in world.rows()] == ["active"]
     assert problems(world, [{**due, "datetime_created": 1_700_000_000}], [{("c", "r")}]) == []
-    assert (stream_run.metrics.campaigns, stream_run.metrics.expired, stream_run.metrics.waiting) == (1, 1, 1)
+    assert (
+        stream_run.metrics.campaigns,
+        stream_run.metrics.expired,
+        stream_run.metrics.waiting,
+    ) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +114,9 @@ def test_active_means_start_included_end_excluded_and_an_expired_campaign_is_cou
     ],
     ids=["due", "expired", "waiting"],
 )
-def test_the_first_valid_message_of_a_key_decides_whichever_partition_it_is_in(world: World, catch_up, first: dict, second: dict) -> None:
+def test_the_first_valid_message_of_a_key_decides_whichever_partition_it_is_in(
+    world: World, catch_up, first: dict, second: dict
+) -> None:
     world.favour([("c", "r")])
     one = campaign("r", "twice", SOON, LATER) | first
     other = campaign("r", "twice", SOON, LATER) | second
@@ -105,17 +132,30 @@ def test_the_first_valid_message_of_a_key_decides_whichever_partition_it_is_in(w
     assert len(world.rows()) == len(due)
 
 
-def test_the_first_of_a_partition_decides_whatever_its_senders_clocks_say(world: World, catch_up) -> None:
+def test_the_first_of_a_partition_decides_whatever_its_senders_clocks_say(
+    world: World, catch_up
+) -> None:
     world.favour([("c", "r")])
     one = campaign("r", "twice", SOON, LATER)
     world.send(one, partition=1, at_ms=NOW * 1_000 + 5_000)
-    world.send(one | {"adv_campaign_content": "second of the partition"}, partition=1, at_ms=NOW * 1_000 - 5_000)
+    world.send(
+        one | {"adv_campaign_content": "second of the partition"},
+        partition=1,
+        at_ms=NOW * 1_000 - 5_000,
+    )
     catch_up(world)
     assert problems(world, [one], [{("c", "r")}]) == []
     # Between partitions the clocks decide: this one's second message cannot be older than its first.
     other = campaign("r", "thrice", SOON, LATER)
-    world.send(b"broken", other | {"adv_campaign_content": "later"}, partition=0, at_ms=NOW * 1_000 + 10_000)
-    world.send(other | {"adv_campaign_content": "later, and dated back"}, partition=0, at_ms=NOW * 1_000)
+    world.send(
+        b"broken",
+        other | {"adv_campaign_content": "later"},
+        partition=0,
+        at_ms=NOW * 1_000 + 10_000,
+    )
+    world.send(
+        other | {"adv_campaign_content": "later, and dated back"}, partition=0, at_ms=NOW * 1_000
+    )
     world.send(other, partition=2, at_ms=NOW * 1_000 + 1_000)
     catch_up(world)
     assert problems(world, [one, other], [{("c", "r")}, {("c", "r")}]) == []
@@ -130,15 +170,21 @@ def test_same_ids_created_at_another_time_are_another_campaign(world: World, cat
     assert len(world.rows()) == 2
 
 
-def test_a_waiting_campaign_is_sent_at_its_start_by_a_later_run_and_an_ended_one_never(world: World, spark, catch_up) -> None:
+def test_a_waiting_campaign_is_sent_at_its_start_by_a_later_run_and_an_ended_one_never(
+    world: World, spark, catch_up
+) -> None:
     world.favour([("c", "r")])
-    waiting, missed = campaign("r", "soon", LATER, LATER + 3_600), campaign("r", "missed", LATER, LATER + 3_600)
+    waiting, missed = (
+        campaign("r", "soon", LATER, LATER + 3_600),
+        campaign("r", "missed", LATER, LATER + 3_600),
+    )
     world.send(waiting, missed)
     assert catch_up(world).metrics.waiting == 2
     start = int(time.time()) + 4  # instead of waiting a day: the clock is set forward for both
     times = {"adv_campaign_datetime_start": start, "adv_campaign_datetime_end": start + 3_600}
     world.execute(
-        "UPDATE promo_ledger.campaigns SET (adv_campaign_datetime_start, adv_campaign_datetime_end) = (%s, %s)", (*times.values(),)
+        "UPDATE promo_ledger.campaigns SET (adv_campaign_datetime_start, adv_campaign_datetime_end) = (%s, %s)",
+        (*times.values(),),
     )
     world.execute(
         "UPDATE promo_ledger.campaigns SET (adv_campaign_datetime_start, adv_campaign_datetime_end) = (5, 6)"
@@ -154,7 +200,9 @@ def test_a_waiting_campaign_is_sent_at_its_start_by_a_later_run_and_an_ended_one
     assert stream_run.error is None
     assert problems(world, [waiting | times], [{("c", "r"), ("late", "r")}]) == []
     assert {row["trigger_datetime_created"] >= start for row in world.rows()} == {True}
-    assert {(stream_run.metrics.expired, stream_run.metrics.campaigns, stream_run.metrics.waiting)} == {(1, 1, 0)}
+    assert {
+        (stream_run.metrics.expired, stream_run.metrics.campaigns, stream_run.metrics.waiting)
+    } == {(1, 1, 0)}
 
 
 def test_dead_letters_keep_their_bytes_and_say_why_and_where_from(world: World, catch_up) -> None:
@@ -162,7 +210,9 @@ def test_dead_letters_keep_their_bytes_and_say_why_and_where_from(world: World, 
     good = campaign("r", "good", SOON, LATER)
     world.send(b"\xff\x00 not json", None, b"{}", good, partition=2, key=b"\x00key\xff")
     stream_run = catch_up(world)
-    found = {int(dict(letter.headers())["source_offset"]): letter for letter in world.dead_letters()}
+    found = {
+        int(dict(letter.headers())["source_offset"]): letter for letter in world.dead_letters()
+    }
     assert {offset: (letter.key(), letter.value()) for offset, letter in found.items()} == {
         0: (b"\x00key\xff", b"\xff\x00 not json"),
         1: (b"\x00key\xff", None),
@@ -188,7 +238,9 @@ def test_dead_letters_keep_their_bytes_and_say_why_and_where_from(world: World, 
     assert problems(world, [good], [{("c", "r")}]) == []
 
 
-def test_a_message_as_large_as_its_topic_takes_goes_through_whether_good_or_bad(world: World, catch_up) -> None:
+def test_a_message_as_large_as_its_topic_takes_goes_through_whether_good_or_bad(
+    world: World, catch_up
+) -> None:
     world.favour([("c", "r")])
     size = 1_048_588 - 500
     good = campaign("r", "large", SOON, LATER, adv_campaign_content="")
@@ -200,7 +252,9 @@ def test_a_message_as_large_as_its_topic_takes_goes_through_whether_good_or_bad(
     assert [letter.value() for letter in world.dead_letters()] == [bad]
 
 
-def test_5000_hostile_messages_end_notified_or_dead_lettered_and_stop_nothing(world: World, catch_up) -> None:
+def test_5000_hostile_messages_end_notified_or_dead_lettered_and_stop_nothing(
+    world: World, catch_up
+) -> None:
     world.favour([("c", "r"), ("c", "x' OR '1'='1")])
     draw = random.Random(20_240_229)
     template = json.dumps(campaign("r", "template", SOON, LATER), ensure_ascii=False)
@@ -219,7 +273,9 @@ def test_5000_hostile_messages_end_notified_or_dead_lettered_and_stop_nothing(wo
         if kind == 3:
             value[field] = draw.choice([None, True, [], {}, 1.5, -0.0, [value[field]]])
         if kind == 4:
-            value["adv_campaign_datetime_end"] = draw.choice([10**13, 10**400, -(10**30), "9" * 30, "1e9", "1_000", " 17", "٣"])
+            value["adv_campaign_datetime_end"] = draw.choice(
+                [10**13, 10**400, -(10**30), "9" * 30, "1e9", "1_000", " 17", "٣"]
+            )
         if kind == 5:
             value[draw.choice(list(value)[:5])] = "nul \0 in it"
         if kind == 6:
@@ -254,10 +310,15 @@ def test_5000_hostile_messages_end_notified_or_dead_lettered_and_stop_nothing(wo
     assert len(world.rows()) == len(good) == 1_428
     letters = world.dead_letters()
     assert len(letters) == sent - len(good)
-    positions = {(dict(letter.headers())["source_partition"], dict(letter.headers())["source_offset"]) for letter in letters}
+    positions = {
+        (dict(letter.headers())["source_partition"], dict(letter.headers())["source_offset"])
+        for letter in letters
+    }
     assert len(positions) == len(letters)
     for letter in letters:
-        partition, offset = (int(dict(letter.headers())[name]) for name in ("source_partition", "source_offset"))
+        partition, offset = (
+            int(dict(letter.headers())[name]) for name in ("source_partition", "source_offset")
+        )
         assert letter.value() == messages[partition::3][offset]
         assert len(dict(letter.headers())["reason"]) > 15
 
@@ -267,17 +328,26 @@ def test_a_second_stream_writes_nothing_and_says_who_runs(world: World, spark, m
     world.favour([("c", "r")])
     world.send(campaign("r", "x", SOON, LATER), b"broken")
     with acquire_lease(world.postgres_url, "the first one"):
-        with pytest.raises(StreamError, match=r"another promo stream is running \(the first one since .*Nothing was written"):
-            run_stream(StreamRun(world.settings, lambda: spark, "the second one", until_caught_up=True))
+        with pytest.raises(
+            StreamError,
+            match=r"another promo stream is running \(the first one since .*Nothing was written",
+        ):
+            run_stream(
+                StreamRun(world.settings, lambda: spark, "the second one", until_caught_up=True)
+            )
         assert (world.rows(), world.messages(), world.dead_letters()) == ([], [], [])
 
 
-def test_what_cannot_be_done_fails_in_one_line_and_is_done_by_the_next_run(world: World, spark, catch_up, monkeypatch) -> None:
+def test_what_cannot_be_done_fails_in_one_line_and_is_done_by_the_next_run(
+    world: World, spark, catch_up, monkeypatch
+) -> None:
     monkeypatch.setattr("promo_assets.stream.query.RETRY_FOR_S", 2)
     world.favour([("c", "r")])
     world.send(campaign("r", "x", SOON, LATER), b"broken")
     world.execute("ALTER TABLE subscribers_feedback ADD CONSTRAINT not_now CHECK (false)")
-    with pytest.raises(StreamError, match=r'^the stream failed: .*violates check constraint "not_now"$'):
+    with pytest.raises(
+        StreamError, match=r'^the stream failed: .*violates check constraint "not_now"$'
+    ):
         run_stream(StreamRun(world.settings, lambda: spark, "test"))
     world.execute("ALTER TABLE subscribers_feedback DROP CONSTRAINT not_now")
     catch_up(world)
@@ -285,14 +355,20 @@ def test_what_cannot_be_done_fails_in_one_line_and_is_done_by_the_next_run(world
     assert [letter.value() for letter in world.dead_letters()] == [b"broken"]
 
 
-def test_a_stream_stopped_in_the_middle_of_a_batch_ends_in_seconds_and_loses_nothing(world: World, spark, catch_up) -> None:
+def test_a_stream_stopped_in_the_middle_of_a_batch_ends_in_seconds_and_loses_nothing(
+    world: World, spark, catch_up
+) -> None:
     favourites = {(f"client-{number}", "r") for number in range(60_000)}
     world.favour(sorted(favourites))
     campaigns = [campaign("r", name, SOON, LATER) for name in "abc"]
     world.send(*campaigns)
     stream_run = StreamRun(world.settings, lambda: spark, "test")
     stream_run.start()
-    wait_for(lambda: world.execute("SELECT 1 FROM subscribers_feedback LIMIT 1"), "the first chunk's rows", seconds=40)
+    wait_for(
+        lambda: world.execute("SELECT 1 FROM subscribers_feedback LIMIT 1"),
+        "the first chunk's rows",
+        seconds=40,
+    )
     began = time.monotonic()
     stream_run.finish()
     assert time.monotonic() - began < 8

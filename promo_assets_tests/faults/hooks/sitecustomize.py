@@ -37,7 +37,9 @@ def _kill(mark: str) -> None:
     else:
         os.kill(victim, signal.SIGKILL)
     if os.getpid() != victim:
-        time.sleep(600)  # the dead stream's worker does nothing more, until its parents' end takes it along
+        time.sleep(
+            600
+        )  # the dead stream's worker does nothing more, until its parents' end takes it along
 
 
 _passed: dict[str, int] = {}
@@ -72,7 +74,9 @@ def _query(module) -> None:
         make(*arguments, **named)
 
     module.PromoStream.__init__ = noted_make
-    _around(module.PromoStream, "handle_batch", before="offsets logged", after="before the commit log")
+    _around(
+        module.PromoStream, "handle_batch", before="offsets logged", after="before the commit log"
+    )
 
 
 def _ledger(module) -> None:
@@ -106,7 +110,11 @@ def _writer(module) -> None:
         nonlocal count
         produce(self, topic, *arguments)
         count += 1
-        if "while producing" in POINTS and topic == os.environ["PROMO_TOPIC_OUT"] and count % 50 == 0:
+        if (
+            "while producing" in POINTS
+            and topic == os.environ["PROMO_TOPIC_OUT"]
+            and count % 50 == 0
+        ):
             self._producer.flush()  # the broker has a part of the transaction
             _pass("while producing")
         self._of = "" if topic == os.environ["PROMO_TOPIC_OUT"] else " of dead letters"
