@@ -21,9 +21,10 @@ ENV PATH=/opt/promo/.venv/bin:$PATH \
 # What changes seldom comes first: packages and jars are fetched again only when their locks change.
 COPY --chown=promo requirements.lock requirements-java.lock pyproject.toml README.md ./
 COPY --chown=promo promo_assets/__init__.py promo_assets/
+COPY --chown=promo promo_assets/jvm promo_assets/jvm
 COPY --chown=promo promo_assets/local promo_assets/local
 # The second Python by its path: the shell still knows where it found `python` before there was an environment.
-RUN python promo_assets/local/setup.py && .venv/bin/python -m promo_assets.local.jars hdfs
+RUN python promo_assets/local/setup.py && .venv/bin/python -m promo_assets.jvm.jars hdfs
 COPY --chown=promo promo_assets promo_assets
 COPY --chown=promo deploy deploy
 COPY --chown=promo workspace.yaml ./

@@ -20,7 +20,7 @@ test: setup ## all tests but the long ones
 	@bash promo_assets_tests/install_kcat.sh
 	@bash promo_assets_tests/deploy/install_compose.sh
 	@bash promo_assets_tests/browser/install.sh
-	@.venv/bin/python -m promo_assets.local.jars hdfs yarn postgres
+	@.venv/bin/python -m promo_assets.jvm.jars hdfs yarn postgres
 	@.venv/bin/pytest $(ARGS)
 
 test-faults: setup ## processes are killed, over and over
@@ -28,8 +28,8 @@ test-faults: setup ## processes are killed, over and over
 	@.venv/bin/pytest promo_assets_tests/faults/test_transactions.py --whole $(ARGS)
 
 test-cluster: setup ## stream and lake on Spark's standalone cluster and on YARN, executors killed; Kafka's security, Postgres's fail-over and the push stand-in, whole
-	@.venv/bin/python -m promo_assets.local.jars hdfs yarn postgres
-	@.venv/bin/pytest promo_assets_tests/cluster promo_assets_tests/deploy promo_assets_tests/stream/test_kafka_security.py promo_assets_tests/faults/test_failover.py promo_assets_tests/test_push.py --whole $(ARGS)
+	@.venv/bin/python -m promo_assets.jvm.jars hdfs yarn postgres
+	@.venv/bin/pytest promo_assets_tests/cluster promo_assets_tests/deploy promo_assets_tests/stream/kafka/test_kafka_security.py promo_assets_tests/faults/test_failover.py promo_assets_tests/commands/test_push.py --whole $(ARGS)
 
 screenshots: setup ## the README's pictures, made anew
 	@bash promo_assets_tests/browser/install.sh

@@ -22,7 +22,7 @@ from rich.table import Table
 from promo_assets.local import processes
 from promo_assets.local.postgres import LocalPostgres
 from promo_assets.local.postgres_account import remove_data_folder
-from promo_assets.stream.ledger import apply_ddl
+from promo_assets.stream.ledger.ledger import apply_ddl
 
 DAY_S, ANSWER_DAYS, ANSWERED = 86_400, 7, 0.2
 BATCHES_A_DAY = 20  # each with a trigger time of its own

@@ -30,9 +30,15 @@ from rich.console import Console
 from rich.table import Table
 
 from promo_assets.lake import tables
-from promo_assets.lake.cities import EARTH_RADIUS_KM, NEARLY_EQUAL, SHIPPED, City, parse_cities
-from promo_assets.lake.partitions import days_between
-from promo_assets.local.lake_sample import Sample, write_day
+from promo_assets.lake.transform.calendar_days import days_between
+from promo_assets.lake.transform.cities import (
+    EARTH_RADIUS_KM,
+    NEARLY_EQUAL,
+    SHIPPED,
+    City,
+    parse_cities,
+)
+from promo_assets.local.sample.days import Sample, write_day
 from promo_assets.settings import Settings
 
 DEPTH = 28
@@ -226,9 +232,9 @@ def serve(open_contestant: Callable[[Path], Steps], root: Path) -> None:
 
 
 def open_ours(root: Path) -> Steps:
+    from promo_assets.jvm.session import open_session
     from promo_assets.lake import steps
-    from promo_assets.lake.storage import Lake
-    from promo_assets.spark import open_session
+    from promo_assets.lake.storage.lake import Lake
 
     lake = Lake(
         open_session(Settings(home=root / "home", spark_master=f"local[{THREADS}]"), "bench"),
@@ -254,7 +260,7 @@ def open_textbook(root: Path) -> Steps:
     from pyspark.sql import DataFrame, SparkSession, Window
     from pyspark.sql import functions as F
 
-    from promo_assets.spark import prepare_environment
+    from promo_assets.jvm.session import prepare_environment
 
     prepare_environment(Settings(home=root / "home"))
     session = SparkSession.builder.master(f"local[{THREADS}]").config(

@@ -235,8 +235,8 @@ def say_delivered(pairs: int) -> None:
 
 
 def run_ours(settings: Settings) -> None:
-    from promo_assets.spark import open_session
-    from promo_assets.stream.run import StreamRun
+    from promo_assets.jvm.session import open_session
+    from promo_assets.stream.pipeline.run import StreamRun
 
     stream_run = StreamRun(settings, lambda: open_session(settings, "bench"), "bench")
     stream_run.start()
@@ -251,7 +251,7 @@ def run_textbook(settings: Settings) -> None:
     from pyspark.sql import DataFrame
     from pyspark.sql import functions as F
 
-    from promo_assets.spark import open_session
+    from promo_assets.jvm.session import open_session
 
     make_feedback_table(settings, "textbook")
     spark = open_session(settings, "textbook")

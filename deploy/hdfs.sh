@@ -2,7 +2,7 @@
 # `deploy/hdfs.sh namenode` or `datanode`: a node of HDFS, configured by the files in HADOOP_CONF_DIR. An empty NameNode is formatted first.
 # `deploy/hdfs.sh dfs -ls /`, `-cp`, …: what Hadoop's own program `hdfs dfs` does, which the image has not.
 set -euo pipefail
-classpath=$(python -c 'from promo_assets.local.jars import hdfs_classpath; print(hdfs_classpath())')
+classpath=$(python -c 'from promo_assets.jvm.jars import hdfs_classpath; print(hdfs_classpath())')
 java=(java -Xmx512m -Dlog4j2.level=WARN -cp "$HADOOP_CONF_DIR:$classpath")
 case ${1-} in
 namenode)

@@ -58,7 +58,7 @@ def demo(
     Exit status 0 when the counts are right, 1 when they are not. Dagster and the stream end with the demo; Kafka and
     Postgres stay up, and so does what was written.
     """
-    from promo_assets.commands.demo import run_demo
+    from promo_assets.commands.demo.demo import run_demo
 
     run_demo(stay=not exit)
 
@@ -127,7 +127,7 @@ def with_dagster(
 
     Its runs, events and schedules are kept in Postgres, so that all programs run this way see the same. The exit status is the program's.
     """
-    from promo_assets.commands.dagster_instance import run_with_dagster
+    from promo_assets.commands.with_dagster import run_with_dagster
 
     run_with_dagster(command)
 
@@ -143,7 +143,7 @@ def stream_run(
     ] = False,
 ) -> None:
     """Run the stream in the foreground until Ctrl-C; what it does is told on standard error."""
-    from promo_assets.commands.stream import run_stream_command
+    from promo_assets.commands.stream_run import run_stream_command
 
     run_stream_command(until_caught_up)
 
@@ -173,7 +173,7 @@ def stream_reprocess(
 
     The stream must be stopped meanwhile: only one may write. Its checkpoint stays as it is. Interrupted, it can be run again.
     """
-    from promo_assets.commands.reprocess import reprocess
+    from promo_assets.commands.stream_reprocess import reprocess
 
     reprocess(from_time, from_offset or [])
 
@@ -194,7 +194,7 @@ def campaigns_send(
 
     Blank lines are skipped (with --raw they are sent, as empty messages).
     """
-    from promo_assets.commands.campaigns import send_campaigns
+    from promo_assets.commands.campaigns_send import send_campaigns
 
     send_campaigns(file, raw)
 
@@ -206,7 +206,7 @@ def campaigns_waiting(
     ] = False,
 ) -> None:
     """List the campaigns that wait for their start: a table on a terminal, else JSON lines. Times are unix seconds there."""
-    from promo_assets.commands.waiting import list_waiting
+    from promo_assets.commands.campaigns_waiting import list_waiting
 
     list_waiting(as_json)
 
@@ -228,7 +228,7 @@ def campaigns_cancel(
 
     One that is being sent, was sent or is unknown cannot be cancelled: exit status 2.
     """
-    from promo_assets.commands.waiting import cancel
+    from promo_assets.commands.campaigns_waiting import cancel
 
     cancel(restaurant_id, campaign_id, datetime_created)
 
@@ -249,7 +249,7 @@ def notifications_watch(
     ] = None,
 ) -> None:
     """Print the notifications of finished transactions, one JSON a line, from the topic's beginning on."""
-    from promo_assets.commands.notifications import watch_notifications
+    from promo_assets.commands.notifications_watch import watch_notifications
 
     watch_notifications(count, timeout)
 
@@ -288,7 +288,7 @@ def dead_letters_list(
     A dead letter's id is its partition and offset in the dead-letter topic. In JSON lines a key or value that is no
     UTF-8 text stands as key_base64 or value_base64.
     """
-    from promo_assets.commands.dead_letters import list_dead_letters
+    from promo_assets.commands.dead_letters_list import list_dead_letters
 
     list_dead_letters(as_json)
 
@@ -308,7 +308,7 @@ def dead_letters_replay(
 
     What is still wrong comes back as a new dead letter.
     """
-    from promo_assets.commands.replay import replay_dead_letters
+    from promo_assets.commands.dead_letters_replay import replay_dead_letters
 
     replay_dead_letters(ids or [])
 
@@ -339,7 +339,7 @@ def ledger_apply(
     Stream and lake can then run as roles that own nothing: see docs/security.md. On standard output stands the ledger's id,
     by which the stream names itself to Kafka: promo-<id>.
     """
-    from promo_assets.commands.grants import apply_ledger
+    from promo_assets.commands.ledger_apply import apply_ledger
 
     apply_ledger(grant_to, feedback_reader)
 
@@ -366,7 +366,7 @@ def ledger_clean(
 
     A campaign's key stays for good, so that a repeat of it still notifies nobody. Notifications and their rows are not touched.
     """
-    from promo_assets.commands.ledger import clean
+    from promo_assets.commands.ledger_clean import clean
 
     clean(older_than, dry_run, as_json)
 
@@ -405,8 +405,8 @@ def lake_sample(
     A day of an earlier sample is replaced; where a day holds anything else, nothing is written. Some events are broken,
     as in life: 1 in 200.
     """
-    from promo_assets.commands.lake import write_sample
-    from promo_assets.local.lake_sample import Sample
+    from promo_assets.commands.lake_sample import write_sample
+    from promo_assets.local.sample.days import Sample
 
     write_sample(Sample(events_per_day, users, channels, seed), days, last_day)
 

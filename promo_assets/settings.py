@@ -300,6 +300,10 @@ class Settings(BaseSettings):
         """The authorities' certificates themselves: executors on other machines do not have the file."""
         return read_certificates(self.kafka_ca_file) if self.kafka_ca_file else ""
 
+    def reloaded(self) -> "Settings":
+        """The same settings, with the ports that the local services have now."""
+        return Settings(**dict(self))
+
     def kafka_client(self) -> dict[str, str]:
         """What every Kafka client (librdkafka's names) needs to connect, wherever it runs; holds the password: never log it."""
         conf = {

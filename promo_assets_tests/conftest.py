@@ -11,7 +11,7 @@ import pytest
 from promo_assets.local import services as local_services
 from promo_assets.local.postgres_account import remove_data_folder
 from promo_assets.settings import Settings
-from promo_assets_tests.lake.hdfs import Hdfs
+from promo_assets_tests.support.lake.hdfs import Hdfs
 
 
 @dataclass(frozen=True)

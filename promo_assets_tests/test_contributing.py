@@ -19,8 +19,8 @@ RUN_A_DAY = """
 from datetime import date
 from promo_assets.definitions import build_definitions, load_settings
 from promo_assets.lake import tables
-from promo_assets.lake.storage import Lake
-from promo_assets.spark import open_session
+from promo_assets.lake.storage.lake import Lake
+from promo_assets.jvm.session import open_session
 
 settings = load_settings()
 result = build_definitions(settings).resolve_job_def("daily_lake").execute_in_process(partition_key="2025-05-31")

@@ -3,7 +3,7 @@
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from promo_assets.jdbc import jdbc_source
+from promo_assets.jvm.jdbc import jdbc_source
 from promo_assets.postgres_url import with_database, without_password
 
 # As it is given, without its password, with another database.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from promo_assets.settings import SettingsError, load_settings
-from promo_assets_tests.authority import Authority
+from promo_assets_tests.support.authority import Authority
 
 TOPIC = "a topic's name has 1 to 249 of the characters a-z A-Z 0-9 . _ -"
 URL = "a URL like postgresql://user:password@host:5432/database is needed"

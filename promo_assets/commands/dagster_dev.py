@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from pydantic import SecretStr
 
-from promo_assets.commands.dagster_instance import dagster_environment, dagster_home
+from promo_assets.commands.with_dagster import dagster_environment, dagster_home
 from promo_assets.local import processes
 from promo_assets.settings import PROJECT_ROOT, Settings
 

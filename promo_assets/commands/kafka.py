@@ -19,9 +19,9 @@ from confluent_kafka.admin import AclOperation
 
 from promo_assets.commands.console import CommandError, UserError
 from promo_assets.settings import Settings
-from promo_assets.stream.errors import explain_kafka_error
-from promo_assets.stream.topics import describe_topics, quiet_client, reader
-from promo_assets.stream.topics import unreachable_message as no_answer_line
+from promo_assets.stream.kafka.authorization import explain_kafka_error
+from promo_assets.stream.kafka.topics import describe_topics, quiet_client, reader
+from promo_assets.stream.kafka.topics import unreachable_message as no_answer_line
 
 KAFKA_TIMEOUT_S = 10
 # A sender that is killed half-way keeps read_committed readers waiting for this long.

@@ -23,10 +23,10 @@ from confluent_kafka.admin import AclOperation
 from promo_assets.commands import console
 from promo_assets.commands.console import INTERRUPTED, count_of, stop_on_signals
 from promo_assets.commands.kafka import Topic, end_offsets, find_topic, unreachable_message
-from promo_assets.commands.ledger import told_in_one_line
+from promo_assets.commands.ledger_clean import told_in_one_line
 from promo_assets.settings import Settings, load_settings
-from promo_assets.stream.topics import quiet_client
-from promo_assets.stream.writer import connect
+from promo_assets.stream.kafka.topics import quiet_client
+from promo_assets.stream.ledger.connection import connect
 
 GROUP = "promo-assets-push"
 CONSUMER = {

@@ -100,7 +100,7 @@ def _hadoop_days(settings: Settings) -> Iterator[RawDays]:
     """Hadoop's own client does the work; Spark only brings it along."""
     from py4j.protocol import Py4JJavaError
 
-    from promo_assets.spark import end_jvm, open_session
+    from promo_assets.jvm.session import end_jvm, open_session
 
     log = settings.home / "logs" / "spark.log"
     redirect_stderr_to(log)

@@ -23,7 +23,7 @@ from promo_assets.commands.console import (
     stop_on_signals,
 )
 from promo_assets.commands.dagster_dev import stop_leftover
-from promo_assets.commands.state import Line, State, describe_state, read_state
+from promo_assets.commands.stream_state import Line, State, describe_state, read_state
 from promo_assets.local import services
 from promo_assets.postgres_url import without_password
 from promo_assets.settings import Settings, load_settings

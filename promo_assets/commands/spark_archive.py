@@ -18,7 +18,7 @@ from promo_assets.commands import console
 from promo_assets.commands.console import CommandError, UserError, stderr
 
 OURS = "promo_assets"
-# What stream/ingest.py and stream/delivery.py import; pandas is what pyspark wants beside them.
+# What stream/pipeline/ingest.py and stream/pipeline/delivery.py import; pandas is what pyspark wants beside them.
 IMPORTED = ("psycopg[binary]", "confluent-kafka", "pyarrow", "pandas", "tenacity")
 # A third of the bytes, and nothing that is imported at run time.
 LEFT_OUT = {"__pycache__", "tests", "include"}

@@ -6,19 +6,24 @@ from math import ceil
 
 from pyspark.sql import DataFrame
 
-from promo_assets.lake import history, tables
-from promo_assets.lake.cities import SHIPPED, CitiesError, City, parse_cities
-from promo_assets.lake.dds import rejected_events, usable_events
-from promo_assets.lake.feedback import FeedbackSource, read_feedback
-from promo_assets.lake.files import LakeError
-from promo_assets.lake.mart_campaigns import campaign_results, restaurant_results, staged_feedback
-from promo_assets.lake.mart_friends import friend_recomendation
-from promo_assets.lake.mart_geo import geo
-from promo_assets.lake.mart_users import users
-from promo_assets.lake.partitions import window_start
-from promo_assets.lake.stg import split_by_type
-from promo_assets.lake.storage import Lake, PartitionStats
+from promo_assets.lake import tables
+from promo_assets.lake.storage.feedback import FeedbackSource, read_feedback
+from promo_assets.lake.storage.files import LakeError
+from promo_assets.lake.storage.lake import Lake, PartitionStats
 from promo_assets.lake.tables import Table
+from promo_assets.lake.transform import history
+from promo_assets.lake.transform.calendar_days import window_start
+from promo_assets.lake.transform.cities import SHIPPED, CitiesError, City, parse_cities
+from promo_assets.lake.transform.dds import rejected_events, usable_events
+from promo_assets.lake.transform.mart_campaigns import (
+    campaign_results,
+    restaurant_results,
+    staged_feedback,
+)
+from promo_assets.lake.transform.mart_friends import friend_recomendation
+from promo_assets.lake.transform.mart_geo import geo
+from promo_assets.lake.transform.mart_users import users
+from promo_assets.lake.transform.stg import split_by_type
 
 Done = dict[date, PartitionStats]
 Failed = dict[date, str]  # why, in one line

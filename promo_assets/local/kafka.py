@@ -15,9 +15,9 @@ import tenacity
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from promo_assets.jvm.jars import kafka_classpath
+from promo_assets.jvm.java import java_home
 from promo_assets.local import processes
-from promo_assets.local.jars import kafka_classpath
-from promo_assets.local.java import java_home
 from promo_assets.local.processes import ServiceError
 
 READY_SECONDS = 90

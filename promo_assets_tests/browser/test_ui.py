@@ -13,12 +13,12 @@ import psycopg
 from dagster import DagsterRunStatus as Status
 from PIL import Image, ImageChops
 
-from promo_assets.stream.lease import read_heartbeat
+from promo_assets.stream.ledger.lease import read_heartbeat
 from promo_assets_tests.browser.conftest import Ui, last_day
-from promo_assets_tests.dagster_dev import DagsterDev, page_of
-from promo_assets_tests.expectation import campaign
-from promo_assets_tests.faults.stream_process import wait_for
-from promo_assets_tests.world import World
+from promo_assets_tests.support.dagster_dev import DagsterDev, page_of
+from promo_assets_tests.support.expectation import campaign
+from promo_assets_tests.support.stream_process import wait_for
+from promo_assets_tests.support.world import World
 
 # Of the specification: each asset, with its group, and what it is made from.
 GRAPH = {

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from promo_assets_tests.cluster.spark_clusters import SPARK_HOME, Standalone, Yarn
-from promo_assets_tests.daemons import SHORT_LIVED
 from promo_assets_tests.lake.conftest import spark
-from promo_assets_tests.lake.hdfs import Hdfs
-from promo_assets_tests.world import World, world
+from promo_assets_tests.support.daemons import SHORT_LIVED
+from promo_assets_tests.support.lake.hdfs import Hdfs
+from promo_assets_tests.support.spark_clusters import SPARK_HOME, Standalone, Yarn
+from promo_assets_tests.support.world import World, world
 
 __all__ = ["spark", "world"]
 

@@ -8,13 +8,13 @@ import pytest
 from pyspark.sql import SparkSession
 
 from promo_assets.lake import tables
-from promo_assets.lake.files import Files
-from promo_assets_tests.cluster.spark_clusters import Standalone
-from promo_assets_tests.daemons import QUICKLY
-from promo_assets_tests.faults.stream_process import wait_for
-from promo_assets_tests.lake.test_runs import DAYS
-from promo_assets_tests.lake.test_runs import World as Runs
-from promo_assets_tests.world import World
+from promo_assets.lake.storage.files import Files
+from promo_assets_tests.lake.defs.test_runs import DAYS
+from promo_assets_tests.lake.defs.test_runs import World as Runs
+from promo_assets_tests.support.daemons import QUICKLY
+from promo_assets_tests.support.spark_clusters import Standalone
+from promo_assets_tests.support.stream_process import wait_for
+from promo_assets_tests.support.world import World
 
 
 class FarLake:

@@ -28,12 +28,12 @@ from psycopg import sql
 from promo_assets.local import processes
 from promo_assets.settings import PROJECT_ROOT
 from promo_assets_tests.cluster.conftest import configure_spark
-from promo_assets_tests.cluster.spark_clusters import Standalone
-from promo_assets_tests.daemons import DIRECTLY, QUICKLY
-from promo_assets_tests.expectation import campaign
-from promo_assets_tests.faults.stream_process import kill_all, session_of, wait_for
-from promo_assets_tests.secure_kafka import SecureKafka, documented_acls
-from promo_assets_tests.world import World, database
+from promo_assets_tests.support.daemons import DIRECTLY, QUICKLY
+from promo_assets_tests.support.expectation import campaign
+from promo_assets_tests.support.secure_kafka import SecureKafka, documented_acls
+from promo_assets_tests.support.spark_clusters import Standalone
+from promo_assets_tests.support.stream_process import kill_all, session_of, wait_for
+from promo_assets_tests.support.world import World, database
 
 # Whoever takes a URL apart in the wrong place leaves one of the two behind.
 MARKS = ("mark3dHead", "mark3dTail")

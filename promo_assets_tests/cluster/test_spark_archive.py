@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from promo_assets_tests.cluster.spark_clusters import SPARK_HOME
+from promo_assets_tests.support.spark_clusters import SPARK_HOME
 
 PROGRAM = str(Path(sys.executable).with_name("promo-assets"))
 
@@ -29,7 +29,7 @@ def test_a_python_without_our_environment_runs_from_it(
         packed.extractall(tmp_path, filter="data")
     path = [str(tmp_path), *map(str, (SPARK_HOME / "python" / "lib").glob("*.zip"))]
     imports = (
-        "import promo_assets.stream.delivery, promo_assets.stream.ingest, pyarrow, pandas; "
+        "import promo_assets.stream.pipeline.delivery, promo_assets.stream.pipeline.ingest, pyarrow, pandas; "
         "print(promo_assets.__file__, pandas.__file__)"
     )
     command = [bare_python, "-I", "-c", f"import sys; sys.path[:0] = {path!r}; {imports}"]

@@ -5,10 +5,10 @@ import time
 import pytest
 
 from promo_assets_tests.cluster.conftest import configure_spark
-from promo_assets_tests.cluster.spark_clusters import Yarn
-from promo_assets_tests.expectation import campaign, problems
-from promo_assets_tests.faults.stream_process import StreamProcess, wait_for
-from promo_assets_tests.world import World
+from promo_assets_tests.support.expectation import campaign, problems
+from promo_assets_tests.support.spark_clusters import Yarn
+from promo_assets_tests.support.stream_process import StreamProcess, wait_for
+from promo_assets_tests.support.world import World
 
 NOW = int(time.time())
 RESTAURANTS, CLIENTS = 20, 5_000

@@ -16,11 +16,11 @@ from psycopg import sql
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from promo_assets.settings import PROJECT_ROOT
-from promo_assets_tests.daemons import DIRECTLY
-from promo_assets_tests.deploy.compose import POSTGRES_PROGRAMS, Here
-from promo_assets_tests.expectation import campaign, problems
-from promo_assets_tests.faults.stream_process import wait_for
-from promo_assets_tests.world import World, new_world
+from promo_assets_tests.support.compose import POSTGRES_PROGRAMS, Here
+from promo_assets_tests.support.daemons import DIRECTLY
+from promo_assets_tests.support.expectation import campaign, problems
+from promo_assets_tests.support.stream_process import wait_for
+from promo_assets_tests.support.world import World, new_world
 
 NOW = int(time.time())
 FOLLOWERS = {(f"client-{number}", "r") for number in range(100)}

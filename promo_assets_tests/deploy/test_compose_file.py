@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from promo_assets.local.java import java_home
+from promo_assets.jvm.java import java_home
 from promo_assets.settings import PROJECT_ROOT, Settings
-from promo_assets_tests.cluster.spark_clusters import SPARK_HOME
-from promo_assets_tests.deploy.compose import FILE, SERVICES, config, needs_compose
+from promo_assets_tests.support.compose import FILE, SERVICES, config, needs_compose
+from promo_assets_tests.support.spark_clusters import SPARK_HOME
 
 WHOLE = yaml.safe_load(FILE.read_text())
 ONE_SHOT = {"prepare"}

@@ -14,15 +14,15 @@ import yaml
 from psycopg.errors import InsufficientPrivilege
 
 from promo_assets.settings import PROJECT_ROOT, Settings
-from promo_assets_tests.deploy.compose import (
+from promo_assets_tests.support.compose import (
     FILE,
     POSTGRES_PROGRAMS,
     SERVICES,
     config,
     needs_compose,
 )
-from promo_assets_tests.pages import blocks, commands_of_containers_here
-from promo_assets_tests.world import World, world
+from promo_assets_tests.support.pages import blocks, commands_of_containers_here
+from promo_assets_tests.support.world import World, world
 
 __all__ = ["world"]
 SPARK_DEFAULTS = PROJECT_ROOT / "deploy" / "spark" / "spark-defaults.conf"

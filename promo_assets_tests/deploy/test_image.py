@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from promo_assets.settings import PROJECT_ROOT
-from promo_assets_tests.deploy.compose import SERVICES
+from promo_assets_tests.support.compose import SERVICES
 
 LINES = (PROJECT_ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
 COPIES = [
@@ -45,7 +45,7 @@ def test_the_environments_own_python_fetches_the_jars(tmp_path: Path) -> None:
     )
     assert done.stdout.splitlines() == [
         "system promo_assets/local/setup.py",
-        "environment -m promo_assets.local.jars hdfs",
+        "environment -m promo_assets.jvm.jars hdfs",
     ]
 
 

@@ -1,3 +1,3 @@
-from promo_assets_tests.world import world
+from promo_assets_tests.support.world import world
 
 __all__ = ["world"]

@@ -9,11 +9,11 @@ import psycopg
 import pytest
 from dagster import DagsterRunStatus as Status
 
-from promo_assets.stream.lease import read_heartbeat
-from promo_assets_tests.dagster_dev import DagsterDev, dagster_dev, page_of
-from promo_assets_tests.expectation import campaign, problems
-from promo_assets_tests.faults.stream_process import wait_for
-from promo_assets_tests.world import World
+from promo_assets.stream.ledger.lease import read_heartbeat
+from promo_assets_tests.support.dagster_dev import DagsterDev, dagster_dev, page_of
+from promo_assets_tests.support.expectation import campaign, problems
+from promo_assets_tests.support.stream_process import wait_for
+from promo_assets_tests.support.world import World
 
 ENDED_BY_SENSOR = "The sensor found this run dead"
 NOW = int(time.time())

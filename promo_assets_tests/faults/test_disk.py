@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from promo_assets_tests.expectation import campaign, problems
-from promo_assets_tests.faults.stream_process import StreamProcess
 from promo_assets_tests.faults.test_kill import NOW
-from promo_assets_tests.world import World
+from promo_assets_tests.support.expectation import campaign, problems
+from promo_assets_tests.support.stream_process import StreamProcess
+from promo_assets_tests.support.world import World
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from promo_assets_tests.expectation import campaign, problems
-from promo_assets_tests.faults.stream_process import StreamProcess, wait_for
 from promo_assets_tests.faults.test_kill import NOW, Load
-from promo_assets_tests.postgres_server import PostgresServer, Standby
-from promo_assets_tests.world import World, make_database
+from promo_assets_tests.support.expectation import campaign, problems
+from promo_assets_tests.support.postgres_server import PostgresServer, Standby
+from promo_assets_tests.support.stream_process import StreamProcess, wait_for
+from promo_assets_tests.support.world import World, make_database
 
 FOLLOWING = "SELECT count(*) > 0 FROM pg_stat_replication WHERE application_name = 'standby' AND state = 'streaming'"
 WAITED_FOR = "SELECT count(*) > 0 FROM pg_stat_replication WHERE application_name = 'standby' AND sync_state = 'sync'"

@@ -8,9 +8,9 @@ from threading import Event, Thread
 
 import pytest
 
-from promo_assets_tests.expectation import Favourites, campaign, problems
-from promo_assets_tests.faults.stream_process import StreamProcess
-from promo_assets_tests.world import World
+from promo_assets_tests.support.expectation import Favourites, campaign, problems
+from promo_assets_tests.support.stream_process import StreamProcess
+from promo_assets_tests.support.world import World
 
 POINTS = [
     "offsets logged",

@@ -6,10 +6,10 @@ import psutil
 import pytest
 
 from promo_assets.local import services as local_services
-from promo_assets_tests.expectation import campaign
-from promo_assets_tests.faults.stream_process import StreamProcess, kill_all, wait_for
 from promo_assets_tests.faults.test_kill import NOW, Load
-from promo_assets_tests.world import World
+from promo_assets_tests.support.expectation import campaign
+from promo_assets_tests.support.stream_process import StreamProcess, kill_all, wait_for
+from promo_assets_tests.support.world import World
 
 
 def kill_listener(port: int) -> None:

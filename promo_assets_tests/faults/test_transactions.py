@@ -7,10 +7,12 @@ from confluent_kafka import KafkaException, TopicPartition
 from tenacity import stop_after_delay
 
 from promo_assets.local import services as local_services
-from promo_assets.stream.writer import HangingTransaction, TransactionalProducer, WriterContext
-from promo_assets_tests.faults.stream_process import wait_for
+from promo_assets.stream.errors import HangingTransaction
+from promo_assets.stream.kafka.producer import TransactionalProducer
+from promo_assets.stream.writer_context import WriterContext
 from promo_assets_tests.faults.test_restarts import kill_listener
-from promo_assets_tests.world import World
+from promo_assets_tests.support.stream_process import wait_for
+from promo_assets_tests.support.world import World
 
 WRITERS = 24
 KILLS = 6

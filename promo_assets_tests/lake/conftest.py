@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from pyspark.sql import SparkSession
 
+from promo_assets.jvm.session import open_session
 from promo_assets.settings import Settings
-from promo_assets.spark import open_session
 
 
 @pytest.fixture(scope="session")

@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from promo_assets.lake import history, tables
-from promo_assets.lake.cities import SHIPPED, City, parse_cities
-from promo_assets.lake.dds import rejected_events, usable_events
-from promo_assets.lake.mart_friends import friend_recomendation
-from promo_assets.lake.mart_geo import geo
-from promo_assets.lake.mart_users import users
-from promo_assets.lake.stg import split_by_type
-from promo_assets.lake.storage import Lake
-from promo_assets_tests.lake.generated import write_generated
-from promo_assets_tests.lake.oracle import Oracle, comparable
+from promo_assets.lake import tables
+from promo_assets.lake.storage.lake import Lake
+from promo_assets.lake.transform import history
+from promo_assets.lake.transform.cities import SHIPPED, City, parse_cities
+from promo_assets.lake.transform.dds import rejected_events, usable_events
+from promo_assets.lake.transform.mart_friends import friend_recomendation
+from promo_assets.lake.transform.mart_geo import geo
+from promo_assets.lake.transform.mart_users import users
+from promo_assets.lake.transform.stg import split_by_type
+from promo_assets_tests.support.lake.generated import write_generated
+from promo_assets_tests.support.lake.oracle import Oracle, comparable
 
 LAST_DAY = date(2022, 5, 20)
 DAYS = 70

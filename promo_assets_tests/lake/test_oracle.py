@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from promo_assets_tests.lake.generated import (
+from promo_assets_tests.support.lake.generated import (
     SHIPPED_CITIES,
     message,
     reaction,
@@ -14,7 +14,7 @@ from promo_assets_tests.lake.generated import (
     write_day,
     write_generated,
 )
-from promo_assets_tests.lake.oracle import Oracle, comparable
+from promo_assets_tests.support.lake.oracle import Oracle, comparable
 
 # On the equator, 10 degrees to both sides of Greenwich, and one in the north. A degree of latitude is 6371 π / 180 = 111.194927 km.
 CITIES = """id;city;lat;lng;timezone

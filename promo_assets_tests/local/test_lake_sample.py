@@ -15,12 +15,13 @@ import pytest
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from promo_assets import cli
-from promo_assets.commands import lake, raw_days
+from promo_assets.commands import lake_sample as lake
+from promo_assets.commands import raw_days
 from promo_assets.commands.console import INTERRUPTED, UserError
 from promo_assets.lake.tables import RAW_EVENTS
-from promo_assets.local.lake_people import make_people
-from promo_assets.local.lake_sample import Sample, sample_batches, sample_day
-from promo_assets_tests.test_cli import run, started
+from promo_assets.local.sample.days import Sample, sample_batches, sample_day
+from promo_assets.local.sample.people import make_people
+from promo_assets_tests.commands.test_cli import run, started
 
 DAY = date(2022, 5, 4)
 SAMPLE = Sample(events_per_day=50_000, users=2_000, channels=200)

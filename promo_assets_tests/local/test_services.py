@@ -218,7 +218,7 @@ def test_outside_endpoints_start_nothing(home: Path, tmp_path: Path):
 def test_an_outside_broker_that_does_not_answer_is_one_clear_line(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("promo_assets.local.topics.ANSWER_SECONDS", 2)
+    monkeypatch.setattr("promo_assets.local.topics.KAFKA_TIMEOUT_S", 2)
     address = f"127.0.0.1:{processes.free_port()}"
     with pytest.raises(services.ServiceError, match=f"Kafka at {address}") as caught:
         services.up(

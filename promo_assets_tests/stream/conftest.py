@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 from pyspark.sql import SparkSession
 
+from promo_assets.jvm.session import prepare_environment, spark_conf
 from promo_assets.settings import Settings
-from promo_assets.spark import prepare_environment, spark_conf
-from promo_assets.stream.run import StreamRun, run_stream
-from promo_assets_tests.world import World, world
+from promo_assets.stream.pipeline.run import StreamRun, run_stream
+from promo_assets_tests.support.world import World, world
 
 __all__ = ["world"]
 

@@ -19,17 +19,17 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from promo_assets.local.jars import hdfs_classpath
-from promo_assets.local.java import java_home
+from promo_assets.jvm.jars import hdfs_classpath
+from promo_assets.jvm.java import java_home
 from promo_assets.settings import PROJECT_ROOT
-from promo_assets.stream.run import StreamRun
-from promo_assets_tests.daemons import QUICKLY
-from promo_assets_tests.deploy.compose import POSTGRES_PROGRAMS
-from promo_assets_tests.expectation import campaign, problems
-from promo_assets_tests.faults.stream_process import wait_for
-from promo_assets_tests.pages import blocks, commands_of_containers_here
-from promo_assets_tests.stream.test_ledger_versions import V1, shape
-from promo_assets_tests.world import World
+from promo_assets.stream.pipeline.run import StreamRun
+from promo_assets_tests.stream.ledger.test_ledger_versions import V1, shape
+from promo_assets_tests.support.compose import POSTGRES_PROGRAMS
+from promo_assets_tests.support.daemons import QUICKLY
+from promo_assets_tests.support.expectation import campaign, problems
+from promo_assets_tests.support.pages import blocks, commands_of_containers_here
+from promo_assets_tests.support.stream_process import wait_for
+from promo_assets_tests.support.world import World
 
 PAGE = (PROJECT_ROOT / "docs" / "operations.md").read_text()
 NOW = int(time.time())
