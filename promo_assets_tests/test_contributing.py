@@ -43,7 +43,7 @@ def test_the_mart_of_the_example_is_made_by_its_steps(tmp_path: Path) -> None:
         ignore=shutil.ignore_patterns(".*", "node_modules", "__pycache__", "secrets"),
     )
     steps = STEP.findall(PAGE)
-    assert len(steps) == PAGE.count("```python") + PAGE.count("```toml") == 11
+    assert len(steps) == PAGE.count("```python") + PAGE.count("```toml") == 9
     for doing, name, where, text in steps:
         follow(copy / name, doing.lower(), where, text)
 
@@ -71,7 +71,7 @@ def test_the_mart_of_the_example_is_made_by_its_steps(tmp_path: Path) -> None:
     run("basedpyright", "--pythonpath", sys.executable, *sorted({*changed}))
     run("lint-imports")
     tests = (
-        "promo_assets_tests/lake/test_mart_city_activity.py",
+        "promo_assets_tests/lake/transform/test_mart_city_activity.py",
         "promo_assets_tests/test_graph.py",
     )
     assert "3 passed" in run("pytest", *tests, "-p", "no:cacheprovider")
