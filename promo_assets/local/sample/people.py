@@ -104,7 +104,7 @@ def make_people(users: int, seed: int) -> People:
 
 
 def _cities() -> tuple[Floats, Floats]:
-    with files("promo_assets.lake").joinpath("geo.csv").open(encoding="utf-8") as file:
+    with files("promo_assets.lake.transform").joinpath("geo.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter=";"))
     lat, lon = (
         np.array([float(row[name].replace(",", ".")) for row in rows]) for name in ("lat", "lng")
