@@ -138,11 +138,11 @@ def test_history_is_in_postgres_and_its_password_is_not_shown(
     assert not any(password in shown for password in PASSWORDS.values())
     with psycopg.connect(secrets["dagster_url"]) as connection:
         for table in ("runs", "event_logs", "job_ticks"):
-            count_of = connection.execute(
+            counted = connection.execute(
                 sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))
             ).fetchone()
-            assert count_of
-            assert count_of[0] > 0, table
+            assert counted
+            assert counted[0] > 0, table
 
 
 def test_while_dagsters_database_is_away_the_same_run_goes_on_streaming(

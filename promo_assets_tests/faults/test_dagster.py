@@ -82,7 +82,7 @@ def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(
         return found if found and "lag_messages" in found else None
 
     plotted = wait_for(plots, "metrics of the output topic, and how far it is behind", 15)
-    count_of = (
+    counted = (
         "campaigns",
         "notifications",
         "rejected",
@@ -91,7 +91,7 @@ def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(
         "lag_messages",
         "lag_seconds",
     )
-    assert {name: plotted[name] for name in count_of} == {
+    assert {name: plotted[name] for name in counted} == {
         "campaigns": 1, "notifications": 3_000, "rejected": 0, "expired": 0, "waiting": 0, "lag_messages": 0, "lag_seconds": 0,
     }  # fmt: skip
     moved = (

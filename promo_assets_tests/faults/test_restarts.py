@@ -73,8 +73,8 @@ def test_one_campaign_to_a_million_followers_passes_with_the_driver_at_one_gib(
         assert stream.process.wait(300) == 0, stream.tail()
     finally:
         stream.end()
-    count_of = "SELECT count(*), count(DISTINCT client_id), min(adv_campaign_id), max(adv_campaign_id) FROM subscribers_feedback"
-    assert world.execute(count_of) == [(1_000_000, 1_000_000, "everyone", "everyone")]
+    counted = "SELECT count(*), count(DISTINCT client_id), min(adv_campaign_id), max(adv_campaign_id) FROM subscribers_feedback"
+    assert world.execute(counted) == [(1_000_000, 1_000_000, "everyone", "everyone")]
     keys = [message.key() for message in world.messages()]
     assert (len(keys), len(set(keys))) == (1_000_000, 1_000_000)
 

@@ -344,7 +344,7 @@ def test_registrations_are_first_messages_ever_in_their_city(lake):
     oracle = lake(
         message(1, "2022-01-01 10:00:00", WEST),  # long before the window
         message(1, "2022-05-28 10:00:00", EAST),
-        message(2, "2022-05-28 10:00:00", NOWHERE),  # without a city: nowhere count_of
+        message(2, "2022-05-28 10:00:00", NOWHERE),  # without a city: nowhere counted
         message(2, "2022-05-28 10:00:01", EAST),
         reaction("3", "2022-05-27 10:00:00", WEST, 1),  # no message
         message(3, "2022-05-28 10:00:00", EAST, None),

@@ -37,12 +37,12 @@ def problems(world: World, campaigns: list[dict], snapshots: list[Favourites]) -
     messages = world.messages()
     row_of = {_pair(row): row for row in rows}
     message_of = {_pair(json.loads(message.value())): message for message in messages}
-    for what, count_of in (
+    for what, counted in (
         ("row", map(_pair, rows)),
         ("message", (_pair(json.loads(message.value())) for message in messages)),
     ):
         found += [
-            f"{count} {what}s for {pair}" for pair, count in Counter(count_of).items() if count > 1
+            f"{count} {what}s for {pair}" for pair, count in Counter(counted).items() if count > 1
         ]
     found += [f"a row without a message: {pair}" for pair in row_of.keys() - message_of.keys()]
     found += [f"a message without a row: {pair}" for pair in message_of.keys() - row_of.keys()]

@@ -31,9 +31,9 @@ from promo_assets_tests.support.daemons import KEEPER
 DOCUMENT = PROJECT_ROOT / "docs" / "security.md"
 ADMIN = "admin"
 
-# The controller's stderr is this one process's own: nobody else knows its port. Whoever comes by the other one has a name.
+# The controller's listener is this one process's own: nobody else knows its port. Whoever comes by the other one has a name.
 SECURITY = """\
-stderr.security.protocol.map=CLIENTS:SASL_SSL,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=CLIENTS:SASL_SSL,CONTROLLER:PLAINTEXT
 sasl.enabled.mechanisms=SCRAM-SHA-512
 sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
@@ -131,17 +131,17 @@ class SecureKafka(LocalKafka):
         controller = processes.free_port()
         login = f'required username="{ADMIN}" password="{self.passwords[ADMIN]}";'
         own = {
-            "inter.broker.stderr.name": "CLIENTS",
+            "inter.broker.listener.name": "CLIENTS",
             "listeners": f"CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
             "advertised.listeners": f"CLIENTS://127.0.0.1:{port}",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "log.dirs": str(data),
-            "stderr.name.clients.scram-sha-512.sasl.jaas.config": f"org.apache.kafka.common.security.scram.ScramLoginModule {login}",
+            "listener.name.clients.scram-sha-512.sasl.jaas.config": f"org.apache.kafka.common.security.scram.ScramLoginModule {login}",
             "ssl.keystore.certificate.chain": _one_line(self._certificate),
             "ssl.keystore.key": _one_line(self._private_key),
             "ssl.truststore.certificates": _one_line(self.authority.file.read_text()),
         }
-        common = CONFIG.replace("inter.broker.stderr.name=PLAINTEXT\n", "")
+        common = CONFIG.replace("inter.broker.listener.name=PLAINTEXT\n", "")
         processes.write_atomically(
             path, common + SECURITY + "".join(f"{key}={value}\n" for key, value in own.items())
         )

@@ -71,7 +71,7 @@ def _in_postgres(settings: Settings, run: str) -> tuple:
         row = connection.execute(_DAY, (run,)).fetchone()
         assert row, "an aggregate has one row"
         day = datetime.fromtimestamp(row[0], UTC).replace(hour=0, minute=0, second=0)
-        count_of = connection.execute(
+        counted = connection.execute(
             _OF_DAY, (int(day.timestamp()), int(day.timestamp()) + 86_400)
         ).fetchone()
-    return day.date(), *(count_of or ())
+    return day.date(), *(counted or ())

@@ -126,7 +126,7 @@ class LakeResults:
         ]
 
     def table(self) -> Table:
-        caption = "rows are what Dagster recorded, count_of in the files' footers"
+        caption = "rows are what Dagster recorded, counted in the files' footers"
         table = Table("lake", caption=caption, caption_justify="left", box=SIMPLE_HEAD)
         for name in ("days", "rows", "asset"):
             table.add_column(name, justify="left" if name == "asset" else "right")

@@ -107,7 +107,7 @@ class Results:
         return [problem for problem, found in checks.items() if found]
 
     def table(self) -> Table:
-        caption = "rows are count_of in Postgres, messages in Kafka (read_committed)"
+        caption = "rows are counted in Postgres, messages in Kafka (read_committed)"
         table = Table(
             "campaigns", caption=caption, caption_justify="left", box=SIMPLE_HEAD, show_footer=True
         )

@@ -448,12 +448,12 @@ def test_every_hour_of_the_day_has_a_bar_and_only_those_with_notifications_a_num
 def test_a_delay_is_counted_in_its_bin(seconds: int, name: str) -> None:
     axes = plots._delays_figure([(seconds, 3), (10, 1)]).axes[0]
     names = [text.get_text() for text in axes.get_xticklabels()]
-    count_of = {
+    counted = {
         name: bar.get_height()
         for name, bar in zip(names, axes.patches, strict=True)
         if bar.get_height()
     }
-    assert count_of == {name: 3, "10–19 s": 1}
+    assert counted == {name: 3, "10–19 s": 1}
     assert ("< 0 s" in names) == (seconds < 0)
 
 

@@ -237,7 +237,7 @@ def test_missing_days_of_history_count_as_empty_with_a_warning(
     frame = lake.read_between(FIRST_MESSAGES, DAY - timedelta(days=1), NEXT)
     assert frame.count() == 1
     assert warnings == [
-        f"dds/first_messages has no {DAY - timedelta(days=1)}, {NEXT}: count_of as empty"
+        f"dds/first_messages has no {DAY - timedelta(days=1)}, {NEXT}: counted as empty"
     ]
     with pytest.raises(LakeError, match=f"has no {NEXT}: materialize it first"):
         lake.read(FIRST_MESSAGES, [DAY, NEXT])

@@ -1,4 +1,4 @@
-"""Marts `campaign_results` and `restaurant_results`, count_of by hand. A campaign is one case, of a restaurant of its own, and one
+"""Marts `campaign_results` and `restaurant_results`, counted by hand. A campaign is one case, of a restaurant of its own, and one
 Spark job each counts all. 1971-01-02 begins 366 days after the epoch.
 """
 

@@ -95,7 +95,7 @@ CASES = {
         ],
         [(monday("16"), MAY, 1, 0, 0, 0, 1, 0, 0, 0)],
     ),
-    "a first message without a city is count_of nowhere, nor is the next": (
+    "a first message without a city is counted nowhere, nor is the next": (
         lambda here, u: [
             message(u, "2022-05-18 10:00:00", NOWHERE),
             message(u, "2022-05-18 10:00:01", here),
@@ -131,7 +131,7 @@ CASES = {
         lambda here, u: [message(u, "2022-05-05 00:00:00", here)],
         [(monday("02"), MAY, 1, 0, 0, 1, 1, 0, 0, 1)],
     ),
-    "an event without a city is count_of nowhere": (
+    "an event without a city is counted nowhere": (
         lambda here, u: [
             reaction(u, "2022-05-18 10:00:00", NOWHERE),
             subscription(u, "2022-05-18 10:00:00", 5),

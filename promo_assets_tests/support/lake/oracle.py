@@ -148,7 +148,7 @@ happened as (
     union all
     select city_id, day, 'registration' from first_message
 ),
-count_of as (
+counted as (
     select city_id as zone_id, date_trunc('week', day)::timestamp as week, date_trunc('month', day)::timestamp as month, what
     from happened
     where city_id is not null and day between $first_day and $as_of
@@ -158,20 +158,20 @@ weekly as (
         zone_id, week,
         count(*) filter (what = 'message') as messages, count(*) filter (what = 'reaction') as reactions,
         count(*) filter (what = 'subscription') as subscriptions, count(*) filter (what = 'registration') as registrations
-    from count_of group by zone_id, week
+    from counted group by zone_id, week
 ),
 monthly as (
     select
         zone_id, month,
         count(*) filter (what = 'message') as messages, count(*) filter (what = 'reaction') as reactions,
         count(*) filter (what = 'subscription') as subscriptions, count(*) filter (what = 'registration') as registrations
-    from count_of group by zone_id, month
+    from counted group by zone_id, month
 )
 select
     zone_id, week, month,
     weekly.messages, weekly.reactions, weekly.subscriptions, weekly.registrations,
     monthly.messages, monthly.reactions, monthly.subscriptions, monthly.registrations
-from (select distinct zone_id, week, month from count_of)
+from (select distinct zone_id, week, month from counted)
 join weekly using (zone_id, week) join monthly using (zone_id, month)
 """
 
