@@ -1,6 +1,8 @@
 """One local Kafka, Postgres and HDFS for the whole test session."""
 
+import json
 import os
+import random
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ import pytest
 
 from promo_assets.local import services as local_services
 from promo_assets.local.postgres_account import remove_data_folder
+from promo_assets.local.processes import is_free, write_atomically
 from promo_assets.settings import Settings
 from promo_assets_tests.support.lake.hdfs import Hdfs
 
@@ -63,6 +66,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("repetition", range(times))
 
 
+def _own_port() -> int:
+    """A port that another session of tests is unlikely to choose, also while our server restarts.
+
+    It lies below the range from which the kernel takes ports for outgoing connections.
+    """
+    return next(
+        port for port in iter(lambda: random.randrange(15_000, 32_000), None) if is_free(port)
+    )
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
@@ -72,6 +85,8 @@ def services(
     tmp_path_factory: pytest.TempPathFactory, no_settings_of_the_developer: None
 ) -> Iterator[Services]:
     settings = Settings(home=tmp_path_factory.mktemp("promo-home"), _env_file=None)  # pyright: ignore[reportCallIssue]
+    ports = {"kafka_port": _own_port(), "postgres_port": _own_port()}
+    write_atomically(settings.home / "local" / "services.json", json.dumps(ports))
     try:
         endpoints = local_services.up(settings, _say)
         started = Settings(home=settings.home, _env_file=None)  # pyright: ignore[reportCallIssue]

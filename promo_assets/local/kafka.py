@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 from promo_assets.jvm.jars import kafka_classpath
 from promo_assets.jvm.java import java_home
 from promo_assets.local import processes
-from promo_assets.local.processes import ServiceError
+from promo_assets.local.processes import PortTaken, ServiceError
 
 READY_SECONDS = 90
 
@@ -95,7 +95,7 @@ class LocalKafka:
             return client.list_topics(timeout=1).cluster_id
 
         if ask() != self._cluster_id():
-            self._fail(f"is not the one that answers on port {port}")
+            raise PortTaken(f"another program answers on port {port} instead of the local Kafka")
 
     def _fail(self, what: str) -> NoReturn:
         raise ServiceError(

@@ -47,6 +47,10 @@ class ServiceError(Exception):
     """A local service cannot be started, reached or stopped; the message is one line for the user."""
 
 
+class PortTaken(ServiceError):
+    """Another program listens on the port that was free a moment ago."""
+
+
 @dataclass(frozen=True)
 class Record:
     pid: int

@@ -17,7 +17,7 @@ from promo_assets.jvm.java import JavaError
 from promo_assets.local import processes
 from promo_assets.local.kafka import LocalKafka
 from promo_assets.local.postgres import LocalPostgres
-from promo_assets.local.processes import ServiceError
+from promo_assets.local.processes import PortTaken, ServiceError
 from promo_assets.local.topics import create_topics
 from promo_assets.settings import DEFAULT_KAFKA_PORT, DEFAULT_POSTGRES_PORT, Settings
 
@@ -126,6 +126,10 @@ def _up(service: LocalKafka | LocalPostgres, wanted_port: int, tell: Callable[[]
         try:
             service.wait(port)
             return port
+        except PortTaken:
+            if attempt == STARTS:
+                raise
+            processes.stop(service.record)
         except ServiceError as error:
             # Somebody took the port in between, or the children of a killed Postgres take a moment to leave its memory.
             passing = not processes.is_free(port) or "shared memory" in str(error)

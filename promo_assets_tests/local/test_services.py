@@ -230,6 +230,30 @@ def test_an_outside_broker_that_does_not_answer_is_one_clear_line(
     assert "\n" not in str(caught.value)
 
 
+def test_a_port_that_another_broker_takes_at_the_last_moment_is_not_insisted_on(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = up(home)
+    taken = int(first.kafka.rpartition(":")[2])
+    find_port, answers = processes.free_port, iter([taken])
+    monkeypatch.setattr(
+        processes,
+        "free_port",
+        lambda wanted=None: (
+            next(answers, None) or find_port(wanted) if wanted == taken else find_port(wanted)
+        ),
+    )
+    processes.write_atomically(
+        tmp_path / "local" / "services.json", json.dumps({"kafka_port": taken})
+    )
+    settings = settings_of(tmp_path, postgres_url=first.postgres_url)
+    try:
+        assert services.up(settings, silent).kafka not in (first.kafka, None)
+    finally:
+        services.down(settings, silent)
+    assert next(answers, None) is None, "the taken port was tried first"
+
+
 def test_a_broker_that_dies_names_its_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path
 ):
