@@ -324,7 +324,7 @@ def test_no_command_of_the_page_is_left_out() -> None:
     run = {
         (heading, int(number or 0))
         for heading, number in re.findall(
-            r'\bdo(?:ne)?\(world, "([^"]+)"(?:, (\d))?', Path(__file__).read_text()
+            r'\bdo(?:ne)?\(\s*world, "([^"]+)"(?:, (\d))?', Path(__file__).read_text()
         )
     }
     headings = re.findall(r"^## (.*)$", PAGE, flags=re.MULTILINE)
@@ -337,7 +337,7 @@ def test_no_command_of_the_page_is_left_out() -> None:
 
 def test_status_tells_who_runs_how_far_behind_and_what_waits(world: World, spark) -> None:
     def state() -> dict:
-        told = done(world, "Look").split("\n", 2)
+        told = done(world, "Check the status").split("\n", 2)
         assert told[0] == f"kafka {world.kafka}"
         assert told[1].startswith("postgres postgresql://")
         return json.loads(told[2])
@@ -385,7 +385,7 @@ def test_status_tells_who_runs_how_far_behind_and_what_waits(world: World, spark
     stopped = state()["stream"]
     assert (stopped["running"], stopped["lag_messages"]) == (False, 2)
     assert 0 <= stopped["lag_seconds"] < 60
-    said = do(world, "Look").stderr
+    said = do(world, "Check the status").stderr
     assert "stream: does not run; last sign of life 20" in said
     assert "lag: 2 messages, the oldest is " in said
     assert "waiting: 1 campaign\n  starts 20" in said and "UTC: waits of r\n" in said
@@ -407,7 +407,7 @@ def test_status_tells_who_runs_how_far_behind_and_what_waits(world: World, spark
 def test_status_says_who_is_away_and_tells_what_the_other_knows(
     world: World, away: dict[str, str], told: str
 ) -> None:
-    ended = do(world, "Look", **away)
+    ended = do(world, "Check the status", **away)
     assert ended.returncode == 0
     assert told in ended.stderr
     assert "s3cret" not in ended.stderr + ended.stdout
