@@ -16,7 +16,7 @@ from promo_assets.stream.ledger.waiting import cancel_waiting, read_waiting, utc
 
 _TOO_LATE = {
     "due": "its start has come, and it is being sent",
-    "taken": "it was sent already",
+    "dispatched": "it was sent already",
     "expired": "it was over before it could be sent",
 }
 

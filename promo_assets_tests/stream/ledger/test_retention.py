@@ -97,14 +97,14 @@ def test_each_rule_on_rows_at_its_edge(world: World) -> None:
     )
     put_campaign(world, "expired", "expired")
     put_campaign(world, "cancelled", "cancelled")
-    put_campaign(world, "sent", "taken", dispatch=done, batch=1)
-    put_campaign(world, "sent with one that goes on", "taken", dispatch=done_too, batch=2)
+    put_campaign(world, "sent", "dispatched", dispatch=done, batch=1)
+    put_campaign(world, "sent with one that goes on", "dispatched", dispatch=done_too, batch=2)
     put_campaign(
-        world, "goes on", "taken", dispatch=done_too, batch=2, end=LIMIT
+        world, "goes on", "dispatched", dispatch=done_too, batch=2, end=LIMIT
     )  # ended exactly 90 days ago: not longer
     put_campaign(world, "waits", "waiting", batch=3)
     put_campaign(world, "due", "due", batch=3)
-    put_campaign(world, "being sent", "taken", dispatch=open_dispatch, batch=3)
+    put_campaign(world, "being sent", "dispatched", dispatch=open_dispatch, batch=3)
     put_campaign(world, "undecided", "expired", batch=99)  # a batch that was never finished
     put_batch(world, QUERY, 6, LIMIT)  # finished exactly 90 days ago, and the query's newest
     expected = {"campaigns": 4, "batches": 4, "dispatches": 1}
@@ -145,7 +145,7 @@ def test_many_rows_go_in_steps_and_those_that_stay_stop_nothing(
         put_campaign(
             world,
             f"c-{number}",
-            "taken",
+            "dispatched",
             end=NOW if stays else LIMIT - 1,
             batch=number,
             dispatch=put_unit(world),
@@ -317,7 +317,7 @@ def test_a_role_that_owns_nothing_may_clean(world: World) -> None:
     world.execute(f"GRANT DELETE ON promo_ledger.batches, promo_ledger.dispatches TO {role}")
     for number in range(2):
         put_batch(world, QUERY, number)
-    put_campaign(world, "old", "taken", dispatch=put_unit(world))
+    put_campaign(world, "old", "dispatched", dispatch=put_unit(world))
     try:
         url = f"postgresql://{role}:p@{world.postgres_url.partition('@')[2]}"
         assert [each.rows for each in clean_ledger(url, DAYS, NOW)] == [1, 1, 1]
