@@ -1,8 +1,8 @@
-# One image for everything of ours: Dagster's webserver, daemon and code location, Spark's master and workers, HDFS's nodes.
-# So Spark's executors have the code and the packages of requirements.lock at the same paths as the driver.
+# One image runs Dagster's webserver, daemon and code location, Spark's master and workers, and HDFS.
+# So Spark's executors have the code and the packages of requirements.lock at the driver's paths.
 FROM python:3.11.14-slim-bookworm
 
-# procps and bash are what Spark's scripts call.
+# Spark's scripts need procps and bash.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends openjdk-17-jre-headless procps \
     && rm -rf /var/lib/apt/lists/* \
@@ -18,12 +18,14 @@ ENV PATH=/opt/promo/.venv/bin:$PATH \
     PROMO_HOME=/var/lib/promo \
     SPARK_HOME=/opt/promo/.venv/lib/python3.11/site-packages/pyspark
 
-# What changes seldom comes first: packages and jars are fetched again only when their locks change.
+# Files that rarely change come first, so that packages and jars are downloaded again only when their
+# lock files change.
 COPY --chown=promo requirements.lock requirements-java.lock pyproject.toml README.md ./
 COPY --chown=promo promo_assets/__init__.py promo_assets/
 COPY --chown=promo promo_assets/jvm promo_assets/jvm
 COPY --chown=promo promo_assets/local promo_assets/local
-# The second Python by its path: the shell still knows where it found `python` before there was an environment.
+# The second command names its Python by path, because the shell has remembered where it found
+# `python` before the virtual environment existed.
 RUN python promo_assets/local/setup.py && .venv/bin/python -m promo_assets.jvm.jars hdfs
 COPY --chown=promo promo_assets promo_assets
 COPY --chown=promo deploy deploy

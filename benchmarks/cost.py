@@ -1,7 +1,8 @@
-"""What the stream costs, in CPU and bytes per campaign and per notification: `python benchmarks/cost.py` (two minutes).
+"""Measures CPU and bytes per campaign and per notification: `python benchmarks/cost.py`.
 
-Two loads of as many pairs, many small campaigns and few large ones, tell the two prices apart: cost = campaigns x a + pairs x b.
-docs/scaling.md reckons with what this prints.
+It takes two minutes. Two loads have the same number of pairs, in many small campaigns and in few
+large ones. Together they give both prices of cost = campaigns * a + pairs * b. docs/scaling.md uses
+the results.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,14 +27,23 @@ from promo_assets.local import processes, services
 from promo_assets.local.postgres_account import remove_data_folder
 from promo_assets.settings import Settings
 
-SMALL, LARGE = (1_000, 100), (10, 10_000)  # (campaigns a round, followers of each)
-SPENDERS = ("Postgres", "Kafka", "Spark's JVM", "Python")
+SMALL, LARGE = (1_000, 100), (10, 10_000)  # (campaigns in a round, followers of each)
+PROGRAMS = ("Postgres", "Kafka", "Spark's JVM", "Python")
+WARM_UP_ROUNDS = 3
+DELIVERY_TIMEOUT_S = 120
+TEXT = "Two bowls of noodles for the price of one, today until six, at all our places in town. " * 2
+DELIVERED = """SELECT coalesce(sum(campaigns), 0) FROM promo_ledger.dispatches
+    WHERE finished_at IS NOT NULL"""
 console = Console(stderr=True)
 
 
 @dataclass
-class Spent:
-    """CPU seconds by who spent them, bytes of Postgres's write-ahead log, of the feedback table and of Kafka's topic, and the time."""
+class Cost:
+    """What was used up to a moment, or between two moments.
+
+    `cpu` has seconds by program. `wal`, `table` and `topic` are bytes: of Postgres's write-ahead
+    log, of the feedback table with its indexes, and of Kafka's output topic.
+    """
 
     cpu: dict[str, float]
     wal: int
@@ -40,9 +51,9 @@ class Spent:
     topic: int
     seconds: float
 
-    def since(self, before: "Spent") -> "Spent":
+    def since(self, before: "Cost") -> "Cost":
         cpu = {name: self.cpu[name] - before.cpu[name] for name in self.cpu}
-        return Spent(
+        return Cost(
             cpu,
             self.wal - before.wal,
             self.table - before.table,
@@ -70,35 +81,36 @@ def main() -> None:
 
 
 def measure(settings: Settings, rounds: int) -> None:
-    fill(settings)
+    fill_favourites(settings)
     command = [str(Path(sys.executable).with_name("promo-assets")), "stream", "run"]
     with subprocess.Popen(
         command, env={**os.environ, "PROMO_HOME": str(settings.home)}, stderr=subprocess.DEVNULL
     ) as stream:
         try:
             load = Load(settings, stream.pid)
-            for shape in (SMALL, LARGE) * 3:  # warm
+            for shape in (SMALL, LARGE) * WARM_UP_ROUNDS:
                 load.run(*shape)
-            spent: dict[tuple[int, int], list[Spent]] = {SMALL: [], LARGE: []}
+            costs: dict[tuple[int, int], list[Cost]] = {SMALL: [], LARGE: []}
             for number in range(rounds):
-                for shape in spent:
-                    spent[shape].append(load.run(*shape))
-                console.log(
-                    f"round {number + 1} of {rounds}: {spent[SMALL][-1].seconds:.2f} s, {spent[LARGE][-1].seconds:.2f} s"
-                )
+                for shape in costs:
+                    costs[shape].append(load.run(*shape))
+                small_s, large_s = (costs[shape][-1].seconds for shape in (SMALL, LARGE))
+                console.log(f"round {number + 1} of {rounds}: {small_s:.2f} s, {large_s:.2f} s")
         finally:
             stream.terminate()
-    print_prices(spent)
+    print_prices(costs)
 
 
-def fill(settings: Settings) -> None:
-    console.log("filling favourites")
+def fill_favourites(settings: Settings) -> None:
+    console.log("inserting favourites")
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
         for campaigns, followers in (SMALL, LARGE):
             connection.execute(
                 """INSERT INTO subscribers_restaurants (client_id, restaurant_id)
-                SELECT 'client-' || lpad(client::text, 8, '0'), 'restaurant-' || %(followers)s || '-' || restaurant
-                FROM generate_series(1, %(campaigns)s) restaurant, generate_series(1, %(followers)s) client""",
+                SELECT 'client-' || lpad(client::text, 8, '0'),
+                    'restaurant-' || %(followers)s || '-' || restaurant
+                FROM generate_series(1, %(campaigns)s) restaurant,
+                    generate_series(1, %(followers)s) client""",
                 {"campaigns": campaigns, "followers": followers},
             )
         connection.execute("VACUUM ANALYZE subscribers_restaurants")
@@ -112,16 +124,15 @@ class Load:
         self._connection = psycopg.connect(settings.database_url, autocommit=True)
         self._sent = 0
 
-    def run(self, campaigns: int, followers: int) -> Spent:
-        """What it cost to bring a round to both sinks."""
-        before, now = self._look(), int(time.time())
+    def run(self, campaigns: int, followers: int) -> Cost:
+        """Send a round of campaigns and return what its delivery to both sinks cost."""
+        before, now = self._read_totals(), int(time.time())
         for number in range(1, campaigns + 1):
             self._sent += 1
             value = {
                 "restaurant_id": f"restaurant-{followers}-{number}",
                 "adv_campaign_id": f"campaign-{self._sent}",
-                "adv_campaign_content": "Two bowls of noodles for the price of one, today until six, at all our places in town. "
-                * 2,
+                "adv_campaign_content": TEXT,
                 "adv_campaign_owner": "Ivan Petrov",
                 "adv_campaign_owner_contact": "ivan.petrov@restaurant.example",
                 "adv_campaign_datetime_start": now - 60,
@@ -130,81 +141,78 @@ class Load:
             }
             self._producer.produce(self._settings.topic_in, json.dumps(value).encode())
         self._producer.flush()
-        delivered = "SELECT coalesce(sum(campaigns), 0) FROM promo_ledger.dispatches WHERE finished_at IS NOT NULL"
-        deadline = time.monotonic() + 120
-        while (found := self._connection.execute(delivered).fetchone()) is None or found[
-            0
-        ] < self._sent:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{found} of {self._sent} campaigns")
-            time.sleep(0.02)
-        return self._look().since(before)
+        self._wait_until_delivered()
+        return self._read_totals().since(before)
 
-    def _look(self) -> Spent:
+    def _wait_until_delivered(self) -> None:
+        deadline = time.monotonic() + DELIVERY_TIMEOUT_S
+        while (delivered := self._count_delivered()) < self._sent:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{delivered} of {self._sent} campaigns were delivered")
+            time.sleep(0.02)
+
+    def _count_delivered(self) -> int:
+        ((campaigns,),) = self._connection.execute(DELIVERED).fetchall()
+        return campaigns
+
+    def _read_totals(self) -> Cost:
+        """Return what was used since the services and the stream started."""
         local = self._settings.home / "local"
         roots = {"Postgres": local / "postgres.pid", "Kafka": local / "kafka.pid"}
-        found = {
-            name: running[0]
-            for name, record in roots.items()
-            if (running := processes.running(record))
-        }
-        cpu = {
-            name: sum(map(_cpu, [root, *root.children(recursive=True)]))
-            for name, root in found.items()
-        }
-        family = [self._stream, *self._stream.children(recursive=True)]
-        cpu["Spark's JVM"] = sum(_cpu(each) for each in family if each.name() == "java")
-        cpu["Python"] = sum(_cpu(each) for each in family if each.name() != "java")
+        cpu = dict.fromkeys(PROGRAMS, 0.0)
+        for program, record in roots.items():
+            if running := processes.running(record):
+                cpu[program] = sum(map(_cpu_seconds, _list_family(running[0])))
+        for process in _list_family(self._stream):
+            program = "Spark's JVM" if process.name() == "java" else "Python"
+            cpu[program] += _cpu_seconds(process)
         sizes = (
             "SELECT pg_current_wal_lsn() - '0/0', pg_total_relation_size('subscribers_feedback')"
         )
         wal, table = self._connection.execute(sizes).fetchone() or (0, 0)
         folders = (local / "kafka" / "data").glob(f"{self._settings.topic_out}-*")
         topic = sum(file.stat().st_size for folder in folders for file in folder.glob("*.log"))
-        return Spent(cpu, int(wal), table, topic, time.monotonic())
+        return Cost(cpu, int(wal), table, topic, time.monotonic())
 
 
-def _cpu(process: psutil.Process) -> float:
-    """Of the process and of its children that have ended."""
+def _list_family(root: psutil.Process) -> list[psutil.Process]:
+    return [root, *root.children(recursive=True)]
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    """Return the CPU time of the process and of its children that have ended."""
     times = process.cpu_times()
     return times.user + times.system + times.children_user + times.children_system
 
 
-def print_prices(spent: dict[tuple[int, int], list[Spent]]) -> None:
-    table = Table(
-        title=f"medians of {len(spent[SMALL])} rounds; {SMALL[0]:,} x {SMALL[1]:,} and {LARGE[0]:,} x {LARGE[1]:,} (campaigns x pairs)"
-    )
+def print_prices(costs: dict[tuple[int, int], list[Cost]]) -> None:
+    shapes = " and ".join(f"{campaigns:,} x {pairs:,}" for campaigns, pairs in (SMALL, LARGE))
+    rounds = len(costs[SMALL])
+    table = Table(title=f"medians of {rounds} rounds; {shapes} (campaigns x pairs)")
     for column in ("", "a campaign", "a notification"):
         table.add_column(column, justify="left" if not column else "right")
-    for name in SPENDERS:
-        campaign, pair = prices(
-            *(
-                statistics.median(each.cpu[name] for each in spent[shape])
-                for shape in (SMALL, LARGE)
-            )
-        )
+
+    def compute_prices(read: Callable[[Cost], float]) -> tuple[float, float]:
+        small, large = (statistics.median(map(read, costs[shape])) for shape in (SMALL, LARGE))
+        return solve_prices(small, large)
+
+    for name in PROGRAMS:
+        campaign, pair = compute_prices(lambda cost, name=name: cost.cpu[name])
         table.add_row(f"CPU of {name}", f"{campaign * 1e6:,.0f} µs", f"{pair * 1e6:,.1f} µs")
     for name in ("wal", "table", "topic"):
-        campaign, pair = prices(
-            *(
-                statistics.median(getattr(each, name) for each in spent[shape])
-                for shape in (SMALL, LARGE)
-            )
-        )
+        campaign, pair = compute_prices(lambda cost, name=name: getattr(cost, name))
         table.add_row(f"bytes of {name}", f"{campaign:,.0f}", f"{pair:,.0f}")
-    campaign, pair = prices(
-        *(statistics.median(each.seconds for each in spent[shape]) for shape in (SMALL, LARGE))
-    )
+    campaign, pair = compute_prices(lambda cost: cost.seconds)
     table.add_row("time, both shards", f"{campaign * 1e6:,.0f} µs", f"{pair * 1e6:,.1f} µs")
     Console().print(table)
 
 
-def prices(of_small: float, of_large: float) -> tuple[float, float]:
-    """(of a campaign, of a pair) from what the two loads cost."""
+def solve_prices(small: float, large: float) -> tuple[float, float]:
+    """Return the prices of a campaign and of a pair, given what the two loads cost."""
     pairs = SMALL[0] * SMALL[1]
     assert pairs == LARGE[0] * LARGE[1]
-    campaign = (of_small - of_large) / (SMALL[0] - LARGE[0])
-    return campaign, (of_large - LARGE[0] * campaign) / pairs
+    campaign = (small - large) / (SMALL[0] - LARGE[0])
+    return campaign, (large - LARGE[0] * campaign) / pairs
 
 
 if __name__ == "__main__":

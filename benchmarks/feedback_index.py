@@ -1,9 +1,12 @@
-"""What an index by trigger time costs those who write `subscribers_feedback`, and what it saves the lake, which reads a day of it:
-`python benchmarks/feedback_index.py` (five minutes).
+"""Measures an index by trigger time on `subscribers_feedback`: what it costs and what it saves.
 
-Days of rows come in by COPY, in turn to a table without the index and to one with each kind of it. After each day some rows of the week
-before get their feedback, a fifth in all, and the table is vacuumed: so rows move, and new ones fill the gaps. In the end the first
-third of the days is deleted, and new days take its place.
+`python benchmarks/feedback_index.py` takes five minutes. The index costs those who write the table,
+and saves the lake, which reads one day, from reading the whole table.
+
+Days of rows are copied in turn to a table without an index and to tables with each kind of index.
+After each day, some rows of the week before get their feedback, a fifth in all, and the table is
+vacuumed: so rows move, and new ones fill the gaps. In the end the first third of the days is
+deleted, and new days take its place.
 """
 
 import argparse
@@ -12,6 +15,8 @@ import random
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -22,18 +27,27 @@ from rich.table import Table
 from promo_assets.local import processes
 from promo_assets.local.postgres import LocalPostgres
 from promo_assets.local.postgres_account import remove_data_folder
-from promo_assets.stream.ledger.ledger import apply_ddl
+from promo_assets.stream.ledger.schema import apply_ddl
 
 DAY_S, ANSWER_DAYS, ANSWERED = 86_400, 7, 0.2
 BATCHES_A_DAY = 20  # each with a trigger time of its own
+BASELINE = "no index"
+BRIN_OPTIONS = "WITH (pages_per_range = 32, autosummarize = on)"
 KINDS = {
-    "no index": None,
-    "brin": "brin (trigger_datetime_created) WITH (pages_per_range = 32, autosummarize = on)",
-    "brin, multi": "brin (trigger_datetime_created int4_minmax_multi_ops) WITH (pages_per_range = 32, autosummarize = on)",
+    BASELINE: None,
+    "brin": f"brin (trigger_datetime_created) {BRIN_OPTIONS}",
+    "brin, multi": f"brin (trigger_datetime_created int4_minmax_multi_ops) {BRIN_OPTIONS}",
     "btree": "btree (trigger_datetime_created)",
 }
-COLUMNS = """restaurant_id, adv_campaign_id, adv_campaign_content, adv_campaign_owner, adv_campaign_owner_contact,
-    adv_campaign_datetime_start, adv_campaign_datetime_end, datetime_created, client_id, trigger_datetime_created"""
+COLUMNS = """restaurant_id, adv_campaign_id, adv_campaign_content, adv_campaign_owner,
+    adv_campaign_owner_contact, adv_campaign_datetime_start, adv_campaign_datetime_end,
+    datetime_created, client_id, trigger_datetime_created"""
+TABLES = {kind: sql.Identifier(f"feedback_{number}") for number, kind in enumerate(KINDS)}
+HEADINGS = (
+    *("", "COPY, s", "ratio", "answers, s", "ratio"),
+    *("pages of a day", "of all", "ms", "after deleting", "indexes, kB"),
+)
+Seconds = dict[str, list[float]]  # by kind of index, one for each day
 console = Console(stderr=True)
 
 
@@ -58,67 +72,65 @@ def main() -> None:
 
 
 def measure(connection: psycopg.Connection, days: int, rows_a_day: int) -> None:
-    for number, index in enumerate(KINDS.values()):
-        table = sql.Identifier(f"feedback_{number}")
-        connection.execute(
-            sql.SQL("CREATE TABLE {} (LIKE subscribers_feedback INCLUDING DEFAULTS)").format(table)
-        )
-        connection.execute(
-            sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (id), SET (autovacuum_enabled = off)").format(
-                table
-            )
-        )
-        if index:
-            connection.execute(sql.SQL("CREATE INDEX ON {} USING " + index).format(table))
-    copied: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    answered: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    create_tables(connection)
+    copy_s: Seconds = {kind: [] for kind in KINDS}
+    feedback_s: Seconds = {kind: [] for kind in KINDS}
     for day in range(days):
-        lines = [
-            batch_lines(day, batch, rows_a_day // BATCHES_A_DAY) for batch in range(BATCHES_A_DAY)
-        ]
-        order = list(enumerate(KINDS))
+        batches = make_batches(day, rows_a_day)
+        order = list(KINDS)
         random.Random(day).shuffle(order)
-        for number, kind in order:
-            table = sql.Identifier(f"feedback_{number}")
-            copied[kind].append(
-                timed(lambda table=table, lines=lines: copy(connection, table, lines))
-            )
-            answered[kind].append(
-                timed(lambda table=table, day=day: answer(connection, table, day))
-            )
-            connection.execute(
-                sql.SQL("VACUUM ANALYZE {}").format(table)
-            )  # sums up new pages in a BRIN, too
+        for kind in order:
+            with measure_seconds(copy_s[kind]):
+                copy_batches(connection, TABLES[kind], batches)
+            with measure_seconds(feedback_s[kind]):
+                set_feedback(connection, TABLES[kind], day)
+            # This also summarizes new pages in a BRIN index.
+            connection.execute(sql.SQL("VACUUM ANALYZE {}").format(TABLES[kind]))
         console.log(f"day {day + 1} of {days}")
-    shown = Table(
-        "",
-        "COPY, s",
-        "ratio",
-        "answers, s",
-        "ratio",
-        "pages of a day",
-        "of all",
-        "ms",
-        "after deleting",
-        "indexes, kB",
-    )
-    for number, kind in enumerate(KINDS):
-        ratios = [
-            statistics.median(a / b for a, b in zip(took[kind], took["no index"], strict=True))
-            for took in (copied, answered)
-        ]
-        pages, of_all, ms = day_read(connection, number, days // 2)
-        replace_old_days(connection, sql.Identifier(f"feedback_{number}"), days, rows_a_day)
-        later, _, _ = day_read(connection, number, days // 2)
-        size = connection.execute(
-            "SELECT pg_indexes_size(%s::regclass) / 1024", (f"feedback_{number}",)
-        ).fetchone()
-        assert size
+    print_results(connection, days, rows_a_day, copy_s, feedback_s)
+
+
+def create_tables(connection: psycopg.Connection) -> None:
+    create = sql.SQL("CREATE TABLE {} (LIKE subscribers_feedback INCLUDING DEFAULTS)")
+    alter = sql.SQL("ALTER TABLE {} ADD PRIMARY KEY (id), SET (autovacuum_enabled = off)")
+    for kind, index in KINDS.items():
+        connection.execute(create.format(TABLES[kind]))
+        connection.execute(alter.format(TABLES[kind]))
+        if index:
+            connection.execute(sql.SQL("CREATE INDEX ON {} USING " + index).format(TABLES[kind]))
+
+
+def print_results(
+    connection: psycopg.Connection, days: int, rows_a_day: int, copy_s: Seconds, feedback_s: Seconds
+) -> None:
+    """Print times and pages; this replaces old days in every table."""
+    shown = Table(*HEADINGS)
+    for kind, table in TABLES.items():
+        pages, all_pages, ms = read_day(connection, table, days // 2)
+        replace_old_days(connection, table, days, rows_a_day)
+        pages_later, _, _ = read_day(connection, table, days // 2)
+        query = "SELECT pg_indexes_size(%s::regclass) / 1024"
+        ((index_kb,),) = connection.execute(query, (table.as_string(),)).fetchall()
         shown.add_row(
-            kind, f"{sum(copied[kind]):.1f}", f"{ratios[0]:.2f}", f"{sum(answered[kind]):.1f}", f"{ratios[1]:.2f}",
-            f"{pages:,}", f"{of_all:,}", f"{ms:.0f}", f"{later:,}", f"{size[0]:,}",
-        )  # fmt: skip
+            kind,
+            *(f"{sum(copy_s[kind]):.1f}", f"{median_ratio(copy_s, kind):.2f}"),
+            *(f"{sum(feedback_s[kind]):.1f}", f"{median_ratio(feedback_s, kind):.2f}"),
+            *(f"{pages:,}", f"{all_pages:,}", f"{ms:.0f}"),
+            *(f"{pages_later:,}", f"{index_kb:,}"),
+        )
     Console(width=120).print(shown)
+
+
+def median_ratio(seconds: Seconds, kind: str) -> float:
+    """Return the median ratio to the table without an index, day by day."""
+    days = zip(seconds[kind], seconds[BASELINE], strict=True)
+    return statistics.median(with_index / without for with_index, without in days)
+
+
+def make_batches(day: int, rows_a_day: int) -> list[bytes]:
+    """Return the day's rows in COPY's text format."""
+    rows = rows_a_day // BATCHES_A_DAY
+    return [batch_lines(day, batch, rows) for batch in range(BATCHES_A_DAY)]
 
 
 def batch_lines(day: int, batch: int, rows: int) -> bytes:
@@ -133,72 +145,70 @@ def batch_lines(day: int, batch: int, rows: int) -> bytes:
     ).encode()
 
 
-def copy(connection: psycopg.Connection, table: sql.Identifier, batches: list[bytes]) -> None:
+def copy_batches(
+    connection: psycopg.Connection, table: sql.Identifier, batches: list[bytes]
+) -> None:
+    statement = sql.SQL("COPY {} (" + COLUMNS + ") FROM STDIN").format(table)
     for lines in batches:
-        with connection.cursor().copy(
-            sql.SQL("COPY {} (" + COLUMNS + ") FROM STDIN").format(table)
-        ) as into:
-            into.write(lines)
+        with connection.cursor().copy(statement) as rows:
+            rows.write(lines)
 
 
-def answer(connection: psycopg.Connection, table: sql.Identifier, day: int) -> None:
-    """Without asking the index: what is measured is what the moved rows cost it."""
+def set_feedback(connection: psycopg.Connection, table: sql.Identifier, day: int) -> None:
+    """Set the feedback of some rows of the week before.
+
+    The index is not used to find them: only what the moved rows cost it is measured.
+    """
     connection.execute(
         "SET enable_bitmapscan = off; SET enable_indexscan = off; SET enable_seqscan = on"
     )
+    statement = """UPDATE {} SET feedback = 'will come'
+        WHERE trigger_datetime_created >= %s AND (id::int8 * 7919 + %s) %% 1000 < %s"""
     share = ANSWERED / ANSWER_DAYS
-    connection.execute(
-        sql.SQL(
-            "UPDATE {} SET feedback = 'will come' WHERE trigger_datetime_created >= %s AND (id::int8 * 7919 + %s) %% 1000 < %s"
-        ).format(table),
-        ((day - ANSWER_DAYS + 1) * DAY_S, day * 131, round(1000 * share)),
-    )
+    values = ((day - ANSWER_DAYS + 1) * DAY_S, day * 131, round(1000 * share))
+    connection.execute(sql.SQL(statement).format(table), values)
 
 
 def replace_old_days(
     connection: psycopg.Connection, table: sql.Identifier, days: int, rows_a_day: int
 ) -> None:
-    """A third of the days goes, and half as many come."""
+    """Delete a third of the days, and add half as many new ones."""
     connection.execute("RESET ALL")
-    connection.execute(
-        sql.SQL("DELETE FROM {} WHERE trigger_datetime_created < %s").format(table),
-        (days // 3 * DAY_S,),
-    )
+    delete = sql.SQL("DELETE FROM {} WHERE trigger_datetime_created < %s").format(table)
+    connection.execute(delete, (days // 3 * DAY_S,))
     connection.execute(sql.SQL("VACUUM ANALYZE {}").format(table))
     for day in range(days, days + days // 6):
-        copy(
-            connection,
-            table,
-            [
-                batch_lines(day, batch, rows_a_day // BATCHES_A_DAY)
-                for batch in range(BATCHES_A_DAY)
-            ],
-        )
+        copy_batches(connection, table, make_batches(day, rows_a_day))
     connection.execute(sql.SQL("VACUUM ANALYZE {}").format(table))
 
 
-def day_read(connection: psycopg.Connection, number: int, day: int) -> tuple[int, int, float]:
-    """(pages read, pages of the table, ms) of one day, as the lake asks for it."""
-    name = f"feedback_{number}"
+def read_day(
+    connection: psycopg.Connection, table: sql.Identifier, day: int
+) -> tuple[int, int, float]:
+    """Read a day as the lake does; return pages read, pages of the table, and milliseconds."""
     connection.execute(
         "RESET ALL; SET max_parallel_workers_per_gather = 0; SET enable_seqscan = off"
     )
     first = day * DAY_S
     query = sql.SQL(
-        "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM {} WHERE trigger_datetime_created >= {} AND trigger_datetime_created < {}"
-    ).format(sql.Identifier(name), sql.Literal(first), sql.Literal(first + DAY_S))
-    found = connection.execute(query).fetchone()
-    pages = connection.execute("SELECT pg_relation_size(%s::regclass) / 8192", (name,)).fetchone()
-    assert found and pages
-    plan = found[0] if isinstance(found[0], list) else json.loads(found[0])
-    top = plan[0]["Plan"]
-    return top["Shared Hit Blocks"] + top["Shared Read Blocks"], pages[0], plan[0]["Execution Time"]
+        """EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM {}
+        WHERE trigger_datetime_created >= {} AND trigger_datetime_created < {}"""
+    ).format(table, sql.Literal(first), sql.Literal(first + DAY_S))
+    ((plan,),) = connection.execute(query).fetchall()
+    size = "SELECT pg_relation_size(%s::regclass) / 8192"
+    ((all_pages,),) = connection.execute(size, (table.as_string(),)).fetchall()
+    (explained,) = plan if isinstance(plan, list) else json.loads(plan)
+    top = explained["Plan"]
+    pages = top["Shared Hit Blocks"] + top["Shared Read Blocks"]
+    return pages, all_pages, explained["Execution Time"]
 
 
-def timed(work) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+@contextmanager
+def measure_seconds(seconds: list[float]) -> Iterator[None]:
+    """Append the duration of the `with` block."""
+    started = time.perf_counter()
+    yield
+    seconds.append(time.perf_counter() - started)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 #!/bin/bash
-# Makes what is missing in ./secrets: random passwords, and the URLs that hold them. What is there stays as it is.
+# Creates the missing files in ./secrets: random passwords, and the URLs that contain them. Existing
+# files are left as they are.
 set -euo pipefail
 umask 077
 mkdir -p secrets
 secret() { # name, content
     [ -e "secrets/$1" ] && return
     printf '%s' "$2" >"secrets/$1.new"
-    chmod 0444 "secrets/$1.new" # services run as users of their own; the folder is closed to everybody else
+    # Each service runs as a user of its own, so all may read the file; the folder is private.
+    chmod 0444 "secrets/$1.new"
     mv "secrets/$1.new" "secrets/$1"
 }
 password() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }

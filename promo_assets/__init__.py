@@ -1,1 +1,1 @@
-"""Restaurant promos in real time, and a daily lake of the messenger's events: one Dagster project."""
+"""Restaurant promos in real time and a daily lake of a messenger's events: a Dagster project."""

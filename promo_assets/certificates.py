@@ -1,4 +1,4 @@
-"""PEM files with the certificates of authorities."""
+"""Reads PEM files that hold the certificates of certificate authorities."""
 
 import re
 import ssl
@@ -6,18 +6,20 @@ from pathlib import Path
 
 
 def read_certificates(file: Path) -> str:
-    """The PEM certificates of a file, without whatever else stands in it. Raises `ValueError` where there is none."""
+    """Return the PEM certificates in a file and leave out everything else, such as private keys.
+
+    Raises `ValueError` if the file cannot be read or holds no valid certificate.
+    """
     try:
         text = file.read_text(errors="replace")
     except FileNotFoundError:
-        raise ValueError("no such file") from None
+        raise ValueError(f"the file {file} does not exist") from None
     except OSError as error:
-        raise ValueError(f"the file cannot be read: {error.strerror}") from None
-    found = "\n".join(
-        re.findall("-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", text, re.DOTALL)
-    )
+        raise ValueError(f"the file {file} cannot be read ({error.strerror})") from None
+    block = "-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----"
+    certificates = "\n".join(re.findall(block, text, re.DOTALL))
     try:
-        ssl.create_default_context(cadata=found or "none")
+        ssl.create_default_context(cadata=certificates or "none")
     except (ssl.SSLError, ValueError):
-        raise ValueError("the file holds no PEM certificate") from None
-    return found + "\n"
+        raise ValueError(f"the file {file} holds no valid PEM certificate") from None
+    return certificates + "\n"

@@ -1,6 +1,7 @@
-"""The command `promo-assets`: its arguments, its help, its exit status. What a command does, stands in `commands/`.
+"""The command `promo-assets`: its arguments, its help, its exit status.
 
-Nothing heavy is imported before a command runs: help must not wait for Spark.
+What a command does is in the module of `commands/` that is named like it. A module is imported only
+when its command runs: help must not wait for Spark.
 """
 
 import sys
@@ -14,19 +15,32 @@ from promo_assets.commands import console
 
 app = typer.Typer(
     name="promo-assets",
-    help="Restaurant promos to the clients who favourited them: the stream, its local services, and what goes in and out.",
-    epilog="Exit status: 0 done, 2 your mistake (told in one line), 1 anything else. Data goes to standard output, talk to standard error.",
+    help=(
+        "Send restaurants' promo campaigns to the clients who favourited them: the stream, "
+        "its local services, what goes in and what comes out; and the lake of the "
+        "messenger's events."
+    ),
+    epilog=(
+        "Exit status: 0 success, 2 your mistake (explained in one line), 1 any other failure. "
+        "Data goes to standard output, everything else to standard error."
+    ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-stream = typer.Typer(no_args_is_help=True, help="The stream without Dagster.")
-campaigns = typer.Typer(no_args_is_help=True, help="What restaurants publish.")
-notifications = typer.Typer(no_args_is_help=True, help="What clients get.")
-dead_letters = typer.Typer(no_args_is_help=True, help="What was no campaign.")
-ledger = typer.Typer(no_args_is_help=True, help="The stream's bookkeeping in Postgres.")
-lake = typer.Typer(no_args_is_help=True, help="The lake of the messenger's events.")
+stream = typer.Typer(no_args_is_help=True, help="Run the stream without Dagster.")
+campaigns = typer.Typer(no_args_is_help=True, help="Send, list and cancel campaigns.")
+notifications = typer.Typer(no_args_is_help=True, help="Read the notifications.")
+dead_letters = typer.Typer(
+    no_args_is_help=True, help="List rejected messages, and send them again."
+)
+ledger = typer.Typer(
+    no_args_is_help=True, help="Create, upgrade and clean the stream's tables in Postgres."
+)
+lake = typer.Typer(no_args_is_help=True, help="Write sample data into the lake.")
+JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON lines on a terminal, too.")]
+
 app.add_typer(stream, name="stream")
 app.add_typer(campaigns, name="campaigns")
 app.add_typer(notifications, name="notifications")
@@ -41,22 +55,22 @@ def root(
         bool, typer.Option("--debug", help="Show the stack trace of an error.")
     ] = False,
 ) -> None:
-    pass  # main() looks for --debug itself: it must know of it also where the arguments are wrong
+    pass  # _run() looks for --debug itself, so that it also works where the arguments are wrong
 
 
 @app.command()
 def demo(
     exit: Annotated[
         bool,
-        typer.Option(
-            "--exit", help="End when all that was promised has been seen, instead of at Ctrl-C."
-        ),
+        typer.Option("--exit", help="End when everything has been shown, not at Ctrl-C."),
     ] = False,
 ) -> None:
-    """Show it all: start Kafka, Postgres and Dagster with the stream, send campaigns, count what comes out of both sinks.
+    """Show everything on local services: the stream, the lake and what clients answer.
 
-    Exit status 0 when the counts are right, 1 when they are not. Dagster and the stream end with the demo; Kafka and
-    Postgres stay up, and so does what was written.
+    Starts Kafka, Postgres and Dagster, sends campaigns, counts what comes out of
+    both sinks, and loads a made-up lake. Exit status 0 if the counts are right, 1
+    if they are not. Dagster and the stream end with the demo; Kafka and Postgres
+    keep running, and what was written stays.
     """
     from promo_assets.commands.demo.demo import run_demo
 
@@ -65,48 +79,53 @@ def demo(
 
 @app.command()
 def up() -> None:
-    """Start a local Kafka and Postgres in the background, with topics and tables; print where they are.
+    """Start a local Kafka and Postgres in the background, and print their addresses.
 
-    What runs already is left as it is. Where PROMO_KAFKA_BOOTSTRAP_SERVERS or PROMO_POSTGRES_URL is set, nothing is
-    started in its place: its topics or tables are made there.
+    Creates the topics and tables. A service that is already running is left as it
+    is. If PROMO_KAFKA_BOOTSTRAP_SERVERS or PROMO_POSTGRES_URL is set, no local
+    service is started in its place: the topics or tables are created there.
     """
-    from promo_assets.commands.services import start_services
+    from promo_assets.commands.up import start_services
 
     start_services()
 
 
 @app.command()
 def down() -> None:
-    """Stop the local Kafka and Postgres; their data stay. Does nothing where they do not run."""
-    from promo_assets.commands.services import stop_services
+    """Stop the local Kafka and Postgres; their data stay. Does nothing if they are not running."""
+    from promo_assets.commands.down import stop_services
 
     stop_services()
 
 
 @app.command()
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="All of it as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Again every two seconds, until Ctrl-C.")
+        bool, typer.Option("--watch", help="Repeat every two seconds until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Print where Kafka and Postgres are, and tell how the stream stands: who runs it, how far it is behind, what waits.
+    """Print the addresses of Kafka and Postgres, and the state of the stream.
 
-    Exit status 1 if one of the local services does not run. Outside services (named by a setting) are printed as they are
-    set, without the password; one that gives no answer is told.
+    The state is who runs the stream, how far it is behind, and what waits. Exit
+    status 1 if a local service is not running. Services that a setting names are
+    printed as they are set, without the password; one that does not answer is
+    reported.
     """
-    from promo_assets.commands.services import print_status
+    from promo_assets.commands.status import print_status
 
     print_status(as_json, watch)
 
 
 @app.command("spark-archive")
 def spark_archive(
-    file: Annotated[Path, typer.Argument(help="The archive to write, named .tar.gz.")],
+    file: Annotated[Path, typer.Argument(help="The archive to write, named *.tar.gz or *.tgz.")],
 ) -> None:
-    """Pack what Spark's executors import, for a cluster whose nodes have no image of ours; PROMO_SPARK_ARCHIVE names it then.
+    """Pack what Spark's executors import, for a cluster whose nodes lack this project's image.
 
-    It holds this project and the packages its tasks need, as they are installed here, and fits nodes of this machine's kind.
+    The archive holds this project and the packages that its tasks need, as they
+    are installed here, so it fits nodes of this machine's kind. Name it with
+    PROMO_SPARK_ARCHIVE.
     """
     from promo_assets.commands.spark_archive import write_archive
 
@@ -123,9 +142,10 @@ def with_dagster(
         typer.Argument(help="A program and its arguments, such as: dagster dev -w workspace.yaml"),
     ],
 ) -> None:
-    """Run one of Dagster's programs (dagster, dg, dagster-webserver, …) on the project's Dagster instance.
+    """Run a program of Dagster (dagster, dg, dagster-webserver, …) on the project's instance.
 
-    Its runs, events and schedules are kept in Postgres, so that all programs run this way see the same. The exit status is the program's.
+    Runs, events and schedules are kept in Postgres, so that all programs see the
+    same. The exit status is the program's.
     """
     from promo_assets.commands.with_dagster import run_with_dagster
 
@@ -138,11 +158,11 @@ def stream_run(
         bool,
         typer.Option(
             "--until-caught-up",
-            help="End when all that lies in the input topic now is handled in both sinks.",
+            help="End when both sinks have all that is in the input topic now.",
         ),
     ] = False,
 ) -> None:
-    """Run the stream in the foreground until Ctrl-C; what it does is told on standard error."""
+    """Run the stream in the foreground until Ctrl-C, and report progress on standard error."""
     from promo_assets.commands.stream_run import run_stream_command
 
     run_stream_command(until_caught_up)
@@ -155,7 +175,7 @@ def stream_reprocess(
         typer.Option(
             "--from-time",
             metavar="TIME",
-            help="Messages that Kafka got since, like 2026-01-31T12:00:00Z; UTC.",
+            help="Read what Kafka received since, such as 2026-01-31T12:00:00Z; UTC.",
             show_default=False,
         ),
     ] = None,
@@ -164,18 +184,20 @@ def stream_reprocess(
         typer.Option(
             "--from-offset",
             metavar="PARTITION:OFFSET",
-            help="From there on; one for each partition.",
+            help="Read from there; one option for each partition.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Read the input topic again, to its present end; what was sent already notifies nobody, what was missed is made up for.
+    """Read the input topic again, up to its present end, and send what was missed.
 
-    The stream must be stopped meanwhile: only one may write. Its checkpoint stays as it is. Interrupted, it can be run again.
+    What was already sent notifies nobody again. Stop the stream first: only one
+    run may write. Its checkpoint stays as it is. After an interruption, run the
+    command again.
     """
-    from promo_assets.commands.stream_reprocess import reprocess
+    from promo_assets.commands.stream_reprocess import reprocess_stream
 
-    reprocess(from_time, from_offset or [])
+    reprocess_stream(from_time, from_offset or [])
 
 
 @campaigns.command("send")
@@ -183,16 +205,18 @@ def campaigns_send(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="JSON lines, one campaign each; without it, standard input.", show_default=False
+            help="JSON lines, one campaign per line; without it, standard input.",
+            show_default=False,
         ),
     ] = None,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Send each line as it is, unchecked and without a key.")
+        bool, typer.Option("--raw", help="Send each line as it is, without a check or a key.")
     ] = False,
 ) -> None:
-    """Send campaigns to the input topic: all of them, or none where one is wrong. The key is the restaurant_id.
+    """Send campaigns to the input topic, all of them or, if one is invalid, none.
 
-    Blank lines are skipped (with --raw they are sent, as empty messages).
+    The key is the restaurant_id. Blank lines are skipped (with --raw they are
+    sent, as empty messages).
     """
     from promo_assets.commands.campaigns_send import send_campaigns
 
@@ -201,14 +225,15 @@ def campaigns_send(
 
 @campaigns.command("waiting")
 def campaigns_waiting(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="JSON lines, also on a terminal.")
-    ] = False,
+    as_json: JsonLines = False,
 ) -> None:
-    """List the campaigns that wait for their start: a table on a terminal, else JSON lines. Times are unix seconds there."""
-    from promo_assets.commands.campaigns_waiting import list_waiting
+    """List the campaigns that wait for their start: a table on a terminal, else JSON lines.
 
-    list_waiting(as_json)
+    Times are unix seconds in JSON lines.
+    """
+    from promo_assets.commands.campaigns_waiting import list_waiting_campaigns
+
+    list_waiting_campaigns(as_json)
 
 
 @campaigns.command("cancel")
@@ -224,31 +249,36 @@ def campaigns_cancel(
         ),
     ],
 ) -> None:
-    """Cancel a campaign that waits for its start: nobody is notified of it, and a repeat of it stays ignored.
+    """Cancel a campaign that waits for its start, so that nobody is notified of it.
 
-    One that is being sent, was sent or is unknown cannot be cancelled: exit status 2.
+    A repeat of it is still ignored. A campaign that is being sent, was sent or is
+    unknown cannot be cancelled: exit status 2.
     """
-    from promo_assets.commands.campaigns_waiting import cancel
+    from promo_assets.commands.campaigns_cancel import cancel_campaign
 
-    cancel(restaurant_id, campaign_id, datetime_created)
+    cancel_campaign(restaurant_id, campaign_id, datetime_created)
 
 
 @notifications.command("watch")
 def notifications_watch(
     count: Annotated[
-        int | None, typer.Option("--count", min=1, help="End after so many.", show_default=False)
+        int | None,
+        typer.Option("--count", min=1, help="End after so many notifications.", show_default=False),
     ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(
             "--timeout",
             min=0,
-            help="End after so many seconds; with --count not reached, status 1.",
+            help="End after so many seconds, with status 1 if --count was not reached.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Print the notifications of finished transactions, one JSON a line, from the topic's beginning on."""
+    """Print the notifications of committed transactions, one JSON object per line.
+
+    They are printed from the topic's beginning on.
+    """
     from promo_assets.commands.notifications_watch import watch_notifications
 
     watch_notifications(count, timeout)
@@ -258,35 +288,37 @@ def notifications_watch(
 def push(
     rate: Annotated[
         float | None,
-        typer.Option("--rate", min=0.1, help="At most so many a second.", show_default=False),
+        typer.Option(
+            "--rate", min=0.1, help="Push at most so many per second.", show_default=False
+        ),
     ] = None,
     feedback_share: Annotated[
         float,
-        typer.Option("--feedback-share", min=0, max=1, help="How many of the clients answer."),
+        typer.Option("--feedback-share", min=0, max=1, help="Share of the clients that answer."),
     ] = 0.2,
     until_caught_up: Annotated[
-        bool, typer.Option("--until-caught-up", help="End behind what lies in the topic now.")
+        bool, typer.Option("--until-caught-up", help="End after what is in the topic now.")
     ] = False,
 ) -> None:
-    """Stand in for the push service: read the notifications, pretend to push them, write some clients' feedback into Postgres.
+    """Stand in for the push service: pretend to push notifications, and write clients' feedback.
 
-    Its place in the topic is kept in the consumer group promo-assets-push. Several can run side by side.
+    The feedback goes to Postgres. The consumer group promo-assets-push keeps the
+    offsets; several can run at once.
     """
-    from promo_assets.commands.push import push
+    from promo_assets.commands.push import run_push
 
-    push(rate, feedback_share, until_caught_up)
+    run_push(rate, feedback_share, until_caught_up)
 
 
 @dead_letters.command("list")
 def dead_letters_list(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="JSON lines, also on a terminal.")
-    ] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """List all dead letters: a table on a terminal, else JSON lines.
 
-    A dead letter's id is its partition and offset in the dead-letter topic. In JSON lines a key or value that is no
-    UTF-8 text stands as key_base64 or value_base64.
+    A dead letter's id is its partition and offset in the dead-letter topic. In
+    JSON lines, a key or value that is not UTF-8 text is called key_base64 or
+    value_base64.
     """
     from promo_assets.commands.dead_letters_list import list_dead_letters
 
@@ -299,14 +331,15 @@ def dead_letters_replay(
         list[str] | None,
         typer.Option(
             "--id",
-            help="Only this one, even if it was sent before; can be repeated.",
+            help="Send only this one, even if it was sent before; can be repeated.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Send dead letters to the input topic again, key and value as they came: without --id, all not sent again before.
+    """Send dead letters to the input topic again, with their original key and value.
 
-    What is still wrong comes back as a new dead letter.
+    Without --id, all that were not sent again before. What is still invalid
+    becomes a new dead letter.
     """
     from promo_assets.commands.dead_letters_replay import replay_dead_letters
 
@@ -320,7 +353,7 @@ def ledger_apply(
         typer.Option(
             "--grant-to",
             metavar="ROLE",
-            help="Give this role what the stream needs, and no more.",
+            help="Grant this role the rights that the stream needs, and no more.",
             show_default=False,
         ),
     ] = None,
@@ -329,15 +362,16 @@ def ledger_apply(
         typer.Option(
             "--feedback-reader",
             metavar="ROLE",
-            help="Let this role, the lake's, read feedback.",
+            help="Let this role, the lake's, read the feedback.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Make the stream's tables, or upgrade an older ledger in place, as the owner that PROMO_POSTGRES_URL names. All rows are kept.
+    """Create the stream's tables, or upgrade an older ledger in place. All rows are kept.
 
-    Stream and lake can then run as roles that own nothing: see docs/security.md. On standard output stands the ledger's id,
-    by which the stream names itself to Kafka: promo-<id>.
+    Run it as the owner, whom PROMO_POSTGRES_URL names. Stream and lake can then
+    run as roles that own nothing: see docs/security.md. Prints the ledger's id,
+    which is in the stream's names for Kafka: promo-<id>.
     """
     from promo_assets.commands.ledger_apply import apply_ledger
 
@@ -353,57 +387,60 @@ def ledger_clean(
             metavar="DAYS",
             min=1,
             max=36_500,
-            help="How long ago it was over.",
+            help="How many days ago it ended.",
             show_default="PROMO_RETENTION_DAYS",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="JSON lines, also on a terminal.")
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only report what would be deleted.")
     ] = False,
+    as_json: JsonLines = False,
 ) -> None:
-    """Take out of the ledger what is over: the texts of ended campaigns, old batches and dispatches. The stream may run meanwhile.
+    """Delete from the ledger what ended: campaigns' texts, old batches and dispatches.
 
-    A campaign's key stays for good, so that a repeat of it still notifies nobody. Notifications and their rows are not touched.
+    The stream may keep running. A campaign's key is kept forever, so that a
+    repeat of it still notifies nobody. Notifications and their rows are not
+    touched.
     """
-    from promo_assets.commands.ledger_clean import clean
+    from promo_assets.commands.ledger_clean import run_ledger_clean
 
-    clean(older_than, dry_run, as_json)
+    run_ledger_clean(older_than, dry_run, as_json)
 
 
 @lake.command("sample")
 def lake_sample(
-    days: Annotated[int, typer.Option("--days", min=1, max=3660, help="How many days.")] = 28,
+    days: Annotated[int, typer.Option("--days", min=1, max=3660, help="Number of days.")] = 28,
     events_per_day: Annotated[
-        int, typer.Option("--events-per-day", min=1, max=100_000_000, help="How many events each.")
+        int, typer.Option("--events-per-day", min=1, max=100_000_000, help="Events per day.")
     ] = 100_000,
     last_day: Annotated[
         str | None,
         typer.Option(
             "--last-day",
             metavar="YYYY-MM-DD",
-            help="The last of the days.",
+            help="The last day.",
             show_default="yesterday, UTC",
         ),
     ] = None,
     users: Annotated[
-        int, typer.Option("--users", min=1, max=5_000_000, help="How many people there are.")
+        int, typer.Option("--users", min=1, max=5_000_000, help="Number of people.")
     ] = 20_000,
     channels: Annotated[
         int,
         typer.Option(
-            "--channels", min=1, max=1_000_000, help="How many channels; the first are popular."
+            "--channels", min=1, max=1_000_000, help="Number of channels; the first are popular."
         ),
     ] = 2_000,
     seed: Annotated[
         int,
-        typer.Option("--seed", min=0, help="Another number makes other people and other events."),
+        typer.Option("--seed", min=0, help="Another number makes other people and events."),
     ] = 1,
 ) -> None:
-    """Write made-up RAW events into the lake at PROMO_LAKE_ROOT: the same numbers make the same days.
+    """Write made-up RAW events into the lake at PROMO_LAKE_ROOT.
 
-    A day of an earlier sample is replaced; where a day holds anything else, nothing is written. Some events are broken,
-    as in life: 1 in 200.
+    The same numbers make the same days. A day of an earlier sample is replaced;
+    if a day holds anything else, nothing is written. 1 in 200 events is broken,
+    as in real data.
     """
     from promo_assets.commands.lake_sample import write_sample
     from promo_assets.local.sample.days import Sample
@@ -412,13 +449,13 @@ def lake_sample(
 
 
 def main() -> None:
-    """The command's entry: whatever happens ends in one line and an exit status."""
+    """Run the command and exit: a failure is one line on standard error and an exit status."""
     sys.exit(_run())
 
 
 def _run() -> int:
     try:
-        # As `app()` does it, but for its own idea of how errors, closed pipes and Ctrl-C end.
+        # This is what `app()` does, without its handling of errors, closed pipes and Ctrl-C.
         command = typer.main.get_command(app)
         with command.make_context("promo-assets", sys.argv[1:]) as context:
             command.invoke(context)
@@ -430,27 +467,24 @@ def _run() -> int:
         return console.INTERRUPTED
     except BrokenPipeError:
         console.silence_closed_pipe()
-        return console.DONE  # the reader has what it wanted
+        return console.DONE  # the reader has got what it wanted
     except Exception as error:
         if "--debug" in sys.argv:
             traceback.print_exc(file=console.stderr())
-        return _tell(error)
+        return _report_error(error)
 
 
-def _tell(error: Exception) -> int:
-    if isinstance(
-        error, typer.TyperException
-    ):  # wrong arguments; none at all have no message: help was printed
+def _report_error(error: Exception) -> int:
+    """Write the error to standard error, and return the exit status."""
+    if isinstance(error, typer.TyperException):  # wrong arguments
         context = getattr(error, "ctx", None)
-        if error.format_message():
+        # Without any arguments there is no message, as help was printed.
+        if message := error.format_message():
             command = context.command_path if context else "promo-assets"
-            console.info(
-                f"promo-assets: {error.format_message().rstrip('.')}. See: {command} --help"
-            )
+            console.info(f"promo-assets: {message.rstrip('.')}. See: {command} --help")
         return console.MISUSED
     from promo_assets.settings import SettingsError
 
-    console.info(f"promo-assets: {console.first_line(error)}")
-    return (
-        console.MISUSED if isinstance(error, (console.UserError, SettingsError)) else console.FAILED
-    )
+    console.info(f"promo-assets: {console.describe_error(error)}")
+    is_mistake = isinstance(error, (console.UserError, SettingsError))
+    return console.MISUSED if is_mistake else console.FAILED

@@ -1,6 +1,7 @@
-"""Dagster's own launcher, and what it lacks: to find out whether a run's process still lives.
+"""Dagster's default run launcher, extended by a check whether a run's process is still alive.
 
-A run that went with its container would be STARTED for ever, and keep its place in the queue from the others.
+Without it, a run that ended with its container would stay STARTED forever and keep its place in the
+queue.
 """
 
 from dagster import DagsterRun, DefaultRunLauncher
@@ -13,28 +14,36 @@ CODE_SERVER_TIMEOUT_S = 10
 
 
 class HealthCheckRunLauncher(DefaultRunLauncher):
-    """Asks the code server that a run was launched in: it knows its own runs, and one that was started anew knows none."""
+    """A launcher that asks the code server which a run was launched in whether it has the run.
+
+    A code server knows the runs that it started; after a restart it knows none.
+    """
 
     @property
     def supports_check_run_worker_health(self) -> bool:
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """Dead is only what its server does not know. Where nobody can be asked, a run counts as alive: it may well be."""
+        """Returns NOT_FOUND only if the run's code server does not know the run.
+
+        If no code server can be asked, returns RUNNING, because the run may still be alive.
+        """
         client = self._get_grpc_client_for_termination(run.run_id)
         if client is None:
             return CheckRunHealthResult(
                 WorkerStatus.RUNNING,
-                "no code server has it: `dg launch` runs it, or it has just ended",
+                "No code server has the run: `dg launch` runs it, or it has just ended.",
             )
         try:
-            answer = client.can_cancel_execution(
+            reply = client.can_cancel_execution(
                 CanCancelExecutionRequest(run_id=run.run_id), timeout=CODE_SERVER_TIMEOUT_S
             )
         except DagsterUserCodeUnreachableError:
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "its code server does not answer")
-        if deserialize_value(answer, CanCancelExecutionResult).can_cancel:
+            return CheckRunHealthResult(
+                WorkerStatus.RUNNING, "The run's code server does not answer."
+            )
+        if deserialize_value(reply, CanCancelExecutionResult).can_cancel:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(
-            WorkerStatus.NOT_FOUND, "its code server was started anew, and the run is gone"
+            WorkerStatus.NOT_FOUND, "The run's code server was restarted, and the run is gone."
         )

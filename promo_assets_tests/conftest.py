@@ -2,7 +2,7 @@
 
 import json
 import os
-import random
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,11 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from promo_assets.local import processes
 from promo_assets.local import services as local_services
+from promo_assets.local.kafka import LocalKafka
+from promo_assets.local.postgres import LocalPostgres
 from promo_assets.local.postgres_account import remove_data_folder
-from promo_assets.local.processes import is_free, write_atomically
 from promo_assets.settings import Settings
+from promo_assets_tests.support.daemons import KEEPER, SHORT_LIVED
 from promo_assets_tests.support.lake.hdfs import Hdfs
+
+# Fixtures that start servers: `make test-quick` leaves out whatever needs one of them.
+STARTED_SERVERS = {"services", "hdfs", "standalone", "yarn", "chromium"}
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,8 @@ class Services:
 
     @property
     def env(self) -> dict[str, str]:
-        """For subprocesses: all endpoints and folders are named, so that no developer's `.env` leads a test elsewhere."""
+        """The environment of subprocesses: it names every endpoint and folder, so that no
+        developer's `.env` leads a test elsewhere."""
         return {
             "PROMO_HOME": str(self.home),
             "PROMO_KAFKA_BOOTSTRAP_SERVERS": self.kafka,
@@ -50,9 +57,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "whole: long; runs with --whole only")
+    config.addinivalue_line(
+        "markers",
+        "slow: takes many seconds without a server, so that `make test-quick` leaves it out",
+    )
+    config.addinivalue_line(
+        "markers", "quick: set for all tests that need no server and are not slow"
+    )
+    # spark-submit reads these options for the tests' sessions and for those of their processes.
+    for name in ("SPARK_SUBMIT_OPTS", "SPARK_LAUNCHER_OPTS"):
+        os.environ.setdefault(name, SHORT_LIVED)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest looks for the markers that `-m` names
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    slow_files = set()
+    for item in items:
+        if item.get_closest_marker("slow") or STARTED_SERVERS.intersection(
+            getattr(item, "fixturenames", ())
+        ):
+            slow_files.add(item.path)
+        else:
+            item.add_marker("quick")
+    if hasattr(config, "workerinput"):
+        # Workers start with the files that wait for servers. The many quick files fill the end.
+        items.sort(key=lambda item: item.path not in slow_files)
     if not config.getoption("whole"):
         long_ones = [item for item in items if item.get_closest_marker("whole")]
         config.hook.pytest_deselected(items=long_ones)
@@ -66,16 +95,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("repetition", range(times))
 
 
-def _own_port() -> int:
-    """A port that another session of tests is unlikely to choose, also while our server restarts.
-
-    It lies below the range from which the kernel takes ports for outgoing connections.
-    """
-    return next(
-        port for port in iter(lambda: random.randrange(15_000, 32_000), None) if is_free(port)
-    )
-
-
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
@@ -85,14 +104,21 @@ def services(
     tmp_path_factory: pytest.TempPathFactory, no_settings_of_the_developer: None
 ) -> Iterator[Services]:
     settings = Settings(home=tmp_path_factory.mktemp("promo-home"), _env_file=None)  # pyright: ignore[reportCallIssue]
-    ports = {"kafka_port": _own_port(), "postgres_port": _own_port()}
-    write_atomically(settings.home / "local" / "services.json", json.dumps(ports))
+    # Other test runs, and a developer's own services, would contend for the default ports.
+    ports = {"kafka_port": processes.free_port(), "postgres_port": processes.free_port()}
+    processes.write_atomically(settings.home / "local" / "services.json", json.dumps(ports))
+    records = [str(service(settings.home).record) for service in (LocalKafka, LocalPostgres)]
+    # A worker that is killed, or ended by a test's time limit, does not finish its fixtures.
+    keeper = subprocess.Popen(
+        [sys.executable, "-c", KEEPER, *records], stdin=subprocess.PIPE, start_new_session=True
+    )
     try:
         endpoints = local_services.up(settings, _say)
         started = Settings(home=settings.home, _env_file=None)  # pyright: ignore[reportCallIssue]
         yield Services(settings.home, endpoints.kafka, endpoints.postgres_url, started)
     finally:
         local_services.down(settings, _say)
+        keeper.communicate(timeout=60)
         remove_data_folder(settings.home / "local" / "postgres")
 
 

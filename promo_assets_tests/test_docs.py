@@ -1,4 +1,4 @@
-"""The pages: links lead somewhere, cited rules and decisions exist, commands and settings are real."""
+"""The pages: links lead somewhere; cited rules, decisions, commands and settings exist."""
 
 import re
 from functools import cache

@@ -1,4 +1,4 @@
-"""Markdown, read by a reader other than ours."""
+"""Markdown for Dagster's pages, read by an independent Markdown parser."""
 
 import base64
 import html
@@ -11,16 +11,19 @@ from markdown_it import MarkdownIt
 from promo_assets import markdown
 
 HUGE = 2**63 - 1
-# What Dagster's reader of markdown (mdast-util-gfm-autolink-literal) makes a link of, in the source and in the text that is left of it.
-MADE_LINKS = re.compile(
+# What Dagster's Markdown reader (mdast-util-gfm-autolink-literal) turns into a link, both in the
+# source and in the unescaped text.
+AUTOLINK = re.compile(
     r"(https?://|www(?=\.))([-.\w]+)([^ \t\r\n]*)|([-.\w+]+)@([-\w]+(?:\.[-\w]+)+)", re.IGNORECASE
 )
 
 
-def test_markdown_holds_the_picture_and_its_description() -> None:
+def test_an_image_holds_the_picture_and_its_description() -> None:
     (image,) = re.findall(
         r"<img [^>]*>",
-        MarkdownIt().render(markdown.image(b"\x89PNG\x00", "zones [of *Perth*]\n& \\ `all`")),
+        MarkdownIt().render(
+            markdown.render_image(b"\x89PNG\x00", "zones [of *Perth*]\n& \\ `all`")
+        ),
     )
     attributes = {
         name: html.unescape(value) for name, value in re.findall(r'(\w+)="([^"]*)"', image)
@@ -54,7 +57,7 @@ def test_markdown_holds_the_picture_and_its_description() -> None:
     ],
 )
 def test_a_cell_shows_its_value(value: object, shown: str) -> None:
-    assert _table(markdown.table(["before", "value", "after"], [(1, value, 2)])) == [
+    assert parse_table(markdown.render_table(["before", "value", "after"], [(1, value, 2)])) == [
         ["before", "value", "after"],
         ["1", shown, "2"],
     ]
@@ -73,37 +76,37 @@ def test_a_cell_shows_its_value(value: object, shown: str) -> None:
         "<https://example.com>",
     ],
 )
-def test_an_address_is_shown_and_is_no_link(value: str) -> None:
-    source = markdown.table(["value"], [(value,)])
-    ((shown,),) = _table(source)[1:]
+def test_an_address_is_shown_but_is_not_a_link(value: str) -> None:
+    source = markdown.render_table(["value"], [(value,)])
+    ((shown,),) = parse_table(source)[1:]
     assert html.unescape("".join(re.split(r"<a href=\"\"></a>", shown))) == value
     texts = [html.unescape(text) for text in re.split(r"<[^>]*>", shown)]
-    assert [text for text in (source, *texts) if MADE_LINKS.search(text)] == []
+    assert [text for text in (source, *texts) if AUTOLINK.search(text)] == []
 
 
-def test_a_preview_has_at_most_ten_rows_and_numbers_at_the_right() -> None:
-    text = markdown.table(
+def test_a_table_has_at_most_ten_rows_and_aligns_numbers_to_the_right() -> None:
+    text = markdown.render_table(
         ["user_id", "_city*"], [(n, None if n == 3 else f"c{n}") for n in range(50)]
     )
     assert text.splitlines()[:3] == ["| user_id | \\_city\\* |", "| ---: | --- |", "| 0 | c0 |"]
-    assert _table(text) == [["user_id", "_city*"]] + [
+    assert parse_table(text) == [["user_id", "_city*"]] + [
         [str(n), "<em>null</em>" if n == 3 else f"c{n}"] for n in range(10)
     ]
 
 
-def test_a_preview_of_no_rows_says_so() -> None:
-    text = markdown.table(["user_id", "city"], [])
-    assert _table(text) == [["user_id", "city"]]
+def test_a_table_without_rows_says_so() -> None:
+    text = markdown.render_table(["user_id", "city"], [])
+    assert parse_table(text) == [["user_id", "city"]]
     assert text.endswith("\n\n*no rows*")
 
 
-def test_a_row_of_another_length_is_refused() -> None:
+def test_a_row_of_the_wrong_length_is_an_error() -> None:
     with pytest.raises(ValueError):
-        markdown.table(["user_id", "city"], [(1,)])
+        markdown.render_table(["user_id", "city"], [(1,)])
 
 
-def _table(text: str) -> list[list[str]]:
-    """The cells as HTML, by a markdown reader other than ours."""
+def parse_table(text: str) -> list[list[str]]:
+    """Returns the cells as HTML, as an independent Markdown parser renders them."""
     page = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text)
     lines = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
     return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line, re.DOTALL) for line in lines]

@@ -1,4 +1,4 @@
-"""A Postgres URL is read as libpq reads it, whatever its password looks like to others."""
+"""Postgres URLs are parsed as libpq parses them, whatever characters the password has."""
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -6,7 +6,7 @@ from psycopg.conninfo import conninfo_to_dict
 from promo_assets.jvm.jdbc import jdbc_source
 from promo_assets.postgres_url import with_database, without_password
 
-# As it is given, without its password, with another database.
+# The URL, the URL without its password, the URL with another database.
 URLS = [
     ("postgresql://u:p@h:5433/d", "postgresql://u@h:5433/d", "postgresql://u:p@h:5433/other"),
     ("postgres://h/d", "postgresql://h:5432/d", "postgresql://h:5432/other"),
@@ -55,16 +55,14 @@ URLS = [
 
 
 @pytest.mark.parametrize(("url", "shown", "other"), URLS, ids=[url for url, _, _ in URLS])
-def test_it_is_shown_without_its_password_and_leads_to_another_database(
-    url: str, shown: str, other: str
-):
+def test_the_password_can_be_removed_and_the_database_replaced(url: str, shown: str, other: str):
     assert without_password(url) == shown
     assert with_database(url, "other") == other
     parts = conninfo_to_dict(url)
     assert conninfo_to_dict(other).get("password") == parts.get("password")
 
 
-def test_spark_gets_the_servers_with_their_ports_and_the_login_beside():
+def test_spark_gets_every_server_with_its_port_and_the_login_as_properties():
     url, properties = jdbc_source("postgresql://u:s3#cret@a,[::1]:2/d")
     assert url == "jdbc:postgresql://a:5432,[::1]:2/d"
     assert (properties["user"], properties["password"]) == ("u", "s3#cret")

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Run once, by the Postgres image, when its volume is empty: the stream's role, the lake's, and Dagster's with its database.
+# Creates the roles of the stream, the lake and Dagster, and Dagster's database. The Postgres image
+# runs this script once, when its volume is empty.
 set -euo pipefail
 stream_password=$(cat "${SECRETS:-/run/secrets}"/stream_password)
 lake_password=$(cat "${SECRETS:-/run/secrets}"/lake_password)

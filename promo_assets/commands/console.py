@@ -1,4 +1,7 @@
-"""How a command talks: to standard error, in lines; and how it ends when it cannot do what it was asked."""
+"""How a command talks to its user: lines on standard error, exit statuses, signals.
+
+Data goes to standard output; everything here goes to standard error.
+"""
 
 import contextlib
 import os
@@ -13,73 +16,83 @@ from rich.console import Console
 from rich.text import Text
 
 DONE, FAILED, MISUSED = 0, 1, 2
-INTERRUPTED = 130  # as a shell counts a program that Ctrl-C ended
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
 class UserError(Exception):
-    """The user's mistake: exit status 2, and one line that says what to mend."""
+    """The user made a mistake: exit status 2, and one line that says how to correct it."""
 
 
 class CommandError(Exception):
-    """Something else went wrong: exit status 1, and one line that says what."""
+    """The command failed for any other reason: exit status 1, and one line that says why."""
 
 
-_ours: TextIO | None = None  # standard error, where that was handed to others
+_terminal: TextIO | None = None  # the original standard error after `redirect_stderr_to`
 
 
 def stderr() -> TextIO:
-    """Where talk goes."""
-    return _ours or sys.stderr
+    """Return the stream that the user reads as standard error."""
+    return _terminal or sys.stderr
 
 
 def redirect_stderr_to(path: Path) -> None:
-    """From here on standard error is ours alone: what a JVM, its workers and libraries write there goes to a file."""
-    global _ours
+    """Send what a JVM, its workers and libraries write to standard error to a file.
+
+    From then on, only this module writes to the original standard error.
+    """
+    global _terminal
     path.parent.mkdir(parents=True, exist_ok=True)
-    _ours = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    _terminal = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
     with path.open("wb") as file:
         os.dup2(file.fileno(), 2)
 
 
 def info(line: str) -> None:
-    """One line to standard error, whatever its length and whatever it holds."""
+    """Write one line to standard error, of any length and with any content."""
     Console(file=stderr()).print(Text(printable(line)), soft_wrap=True)
 
 
 @contextlib.contextmanager
-def spinner(doing: str) -> Iterator[Callable[[str], None]]:
-    """Shows that something goes on: a spinner on a terminal, else a line each; yields what tells the next step."""
+def spinner(message: str) -> Iterator[Callable[[str], None]]:
+    """Show that work is in progress: a spinner on a terminal, plain lines elsewhere.
+
+    Yields a function that replaces the message by that of the next step.
+    """
     console = Console(file=stderr())
     if not console.is_terminal:
-        info(doing)
+        info(message)
         yield info
         return
-    with console.status(Text(doing)) as status:
+    with console.status(Text(message)) as status:
         yield lambda line: status.update(Text(printable(line)))
 
 
 def printable(text: str) -> str:
-    """What others wrote must not steer the terminal: control characters are shown as escapes."""
+    """Escape control characters, so that text from elsewhere cannot control the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def count_of(number: int, things: str) -> str:
-    """`things` is the plural: "1 campaign", "2,000 campaigns"."""
+    """Return a number and its noun; `things` is the plural: "1 campaign", "2,000 campaigns"."""
     return f"{number:,} {things.removesuffix('s') if number == 1 else things}"
 
 
-def first_line(error: BaseException) -> str:
-    """An error in one line; the name of its class leads where it is none of ours and its text alone would not tell."""
+def describe_error(error: BaseException) -> str:
+    """Return an error in one line, led by its class's name unless the class is this project's.
+
+    The messages of this project's errors are written for users; those of other libraries often
+    make no sense without the class (`KeyError: 'a'`). `stream.errors.first_line` serves the stream,
+    which also shortens Spark's and Java's stack traces.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    ours = type(error).__module__.startswith("promo_assets.")
-    return " ".join(
-        ([] if ours else [f"{type(error).__name__}:"]) + (lines[:1] or ["no more is known"])
-    )
+    first = lines[0] if lines else "no more is known"
+    is_ours = type(error).__module__.startswith("promo_assets.")
+    return first if is_ours else f"{type(error).__name__}: {first}"
 
 
 @contextlib.contextmanager
 def stop_on_signals(event: threading.Event) -> Iterator[None]:
-    """While it lasts, Ctrl-C and SIGTERM set `event` and interrupt nothing else; a closed terminal counts the same."""
+    """Let Ctrl-C, SIGTERM and a closed terminal set `event` instead of ending the process."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, lambda *_: event.set()) for number in numbers}
     try:
@@ -90,6 +103,6 @@ def stop_on_signals(event: threading.Event) -> Iterator[None]:
 
 
 def silence_closed_pipe() -> None:
-    """Nobody reads standard output any more: what is left of it goes nowhere, without a word at exit."""
+    """Discard what is left for standard output, whose reader is gone; else exit would complain."""
     with contextlib.suppress(OSError), Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())

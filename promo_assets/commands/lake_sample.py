@@ -1,4 +1,4 @@
-"""`lake sample`."""
+"""`lake sample`: write made-up RAW events into the lake."""
 
 import contextlib
 import sys
@@ -12,91 +12,99 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from promo_assets.commands import console
 from promo_assets.commands.console import INTERRUPTED, UserError, count_of, stderr, stop_on_signals
-from promo_assets.commands.raw_days import RawDays, raw_days
+from promo_assets.commands.raw_days import RawDays, open_raw_days
 from promo_assets.lake.tables import day_folder
 from promo_assets.local.sample.days import Sample, write_day
 from promo_assets.settings import load_settings
 
-FILE = "lake-sample.parquet"  # a file of this name is ours and may be replaced
+FILE = "lake-sample.parquet"  # a file of this name was written by this command, and is replaced
 BYTES_PER_EVENT = 30
 
-Tell = Callable[[int], None]  # hears of the number of events written
+Advance = Callable[[int], None]  # takes the number of events that were written since the last call
 
 
 class _Stopped(Exception):
-    """By Ctrl-C."""
+    """The user pressed Ctrl-C."""
 
 
-def write_sample(sample: Sample, number: int, last_day: str | None) -> None:
+def write_sample(sample: Sample, number_of_days: int, last_day: str | None) -> None:
     settings = load_settings()
-    days = _days(number, last_day)
-    what = f"{count_of(len(days), 'days')} ({_span(days)}), {count_of(len(days) * sample.events_per_day, 'events')}"
-    sizes: list[int] = []  # of each day that is in its place, bytes
+    days = _list_days(number_of_days, last_day)
+    span = str(days[0]) if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    events = count_of(len(days) * sample.events_per_day, "events")
+    summary = f"{count_of(len(days), 'days')} ({span}), {events}"
+    sizes: list[int] = []  # bytes of each day that is in its place
     stop = threading.Event()
-    with stop_on_signals(stop), raw_days(settings) as raw:
-        _check_place(raw, sample, days)
+    with stop_on_signals(stop), open_raw_days(settings) as raw:
+        _check_days(raw, sample, days)
         with (
             contextlib.suppress(_Stopped),
             raw.scratch() as scratch,
-            _progress(what, sample, days, stop) as tell,
+            _show_progress(summary, len(days) * sample.events_per_day, stop) as advance,
         ):
             for day in days:
-                sizes.append(_write(raw, sample, day, scratch, tell))
+                sizes.append(_write_day(raw, sample, day, scratch, advance))
     if len(sizes) < len(days):
-        console.info(
-            f"stopped: {len(sizes):,} of {count_of(len(days), 'days')} written, the others are as they were"
-        )
+        written = f"{len(sizes):,} of {count_of(len(days), 'days')} written"
+        console.info(f"stopped: {written}, the others are as they were")
         sys.exit(INTERRUPTED)
-    print(f"wrote {what}, {sum(sizes) / 1e6:,.1f} MB to {raw.place}")
+    print(f"wrote {summary}, {sum(sizes) / 1e6:,.1f} MB to {raw.place}")
     print("load them with: .venv/bin/dg launch --job initial_load")
 
 
-def _days(number: int, last_day: str | None) -> list[date]:
+def _list_days(number: int, last_day: str | None) -> list[date]:
     last = datetime.now(UTC).date() - timedelta(days=1)
     if last_day is not None:
         try:
             last = datetime.strptime(last_day, "%Y-%m-%d").date()
         except ValueError:
-            raise UserError(f"--last-day {last_day}: a day as YYYY-MM-DD is needed") from None
+            raise UserError(f"--last-day {last_day}: not a day such as 2026-01-31") from None
     if number > last.toordinal():
         raise UserError(
-            f"--days {number}: the calendar begins with year 1, so there are only {last.toordinal():,} days up to {last}"
+            f"--days {number}: the calendar begins with year 1, "
+            f"so there are only {last.toordinal():,} days up to {last}"
         )
     return [last - timedelta(days=back) for back in reversed(range(number))]
 
 
-def _check_place(raw: RawDays, sample: Sample, days: list[date]) -> None:
-    """Raises `UserError` where the sample does not fit or would touch what others wrote."""
+def _check_days(raw: RawDays, sample: Sample, days: list[date]) -> None:
+    """Raise `UserError` if the sample does not fit, or would replace what others wrote."""
     for day in days:
-        _refuse_foreign(raw, day)
+        _check_files(raw, day)
     needed = len(days) * sample.events_per_day * BYTES_PER_EVENT
     if raw.free_bytes is not None and needed > raw.free_bytes:
         raise UserError(
-            f"the sample needs about {needed / 1e6:,.0f} MB, and {raw.place} has {raw.free_bytes / 1e6:,.0f} MB free"
+            f"The sample needs about {needed / 1e6:,.0f} MB, "
+            f"and {raw.place} has {raw.free_bytes / 1e6:,.0f} MB free. Choose a smaller one"
         )
 
 
-def _refuse_foreign(raw: RawDays, day: date) -> None:
-    foreign = [name for name in raw.names(day) if name != FILE]
+def _check_files(raw: RawDays, day: date) -> None:
+    foreign = [name for name in raw.list_files(day) if name != FILE]
     if foreign:
         raise UserError(
-            f"{raw.place}/{day_folder(day)} holds what `lake sample` did not write ({foreign[0]}): choose other days"
+            f"{raw.place}/{day_folder(day)} holds {foreign[0]}, which `lake sample` did not write: "
+            "choose other days"
         )
 
 
-def _write(raw: RawDays, sample: Sample, day: date, scratch: Path, tell: Tell) -> int:
+def _write_day(raw: RawDays, sample: Sample, day: date, scratch: Path, advance: Advance) -> int:
+    """Write a day and return its size in bytes."""
     folder = scratch / day_folder(day)
     folder.mkdir()
-    write_day(sample, day, folder / FILE, tell)
+    write_day(sample, day, folder / FILE, advance)
     size = (folder / FILE).stat().st_size
-    _refuse_foreign(raw, day)  # again: much time may have passed
-    raw.put(day, folder)
+    _check_files(raw, day)  # again, because others may have written it in the meantime
+    raw.replace_day(day, folder)
     return size
 
 
 @contextlib.contextmanager
-def _progress(what: str, sample: Sample, days: list[date], stop: threading.Event) -> Iterator[Tell]:
-    """A bar on a terminal, else one line; what it yields raises `_Stopped` once `stop` is set."""
+def _show_progress(summary: str, events: int, stop: threading.Event) -> Iterator[Advance]:
+    """Show a progress bar on a terminal, one line elsewhere.
+
+    The function that it yields raises `_Stopped` once `stop` is set.
+    """
     terminal = Console(file=stderr())
     columns = (
         TextColumn("{task.description}"),
@@ -107,17 +115,13 @@ def _progress(what: str, sample: Sample, days: list[date], stop: threading.Event
     with Progress(
         *columns, console=terminal, transient=True, disable=not terminal.is_terminal
     ) as progress:
-        task = progress.add_task(f"writing {what}", total=len(days) * sample.events_per_day)
+        task = progress.add_task(f"writing {summary}", total=events)
 
-        def tell(events: int) -> None:
-            progress.advance(task, events)
+        def advance(written: int) -> None:
+            progress.advance(task, written)
             if stop.is_set():
                 raise _Stopped
 
         if not terminal.is_terminal:
-            console.info(f"writing {what}")
-        yield tell
-
-
-def _span(days: list[date]) -> str:
-    return str(days[0]) if len(days) == 1 else f"{days[0]} to {days[-1]}"
+            console.info(f"writing {summary}")
+        yield advance

@@ -1,4 +1,7 @@
-"""The lake's RAW days as `lake sample` writes them: a day is made aside and put in its place in one step."""
+"""The RAW days that `lake sample` writes: made in a scratch folder, then moved into place.
+
+A local folder is written directly, any other URI through Hadoop's own client.
+"""
 
 import contextlib
 import fcntl
@@ -16,38 +19,39 @@ from promo_assets.commands.console import CommandError, redirect_stderr_to
 from promo_assets.lake.tables import RAW_EVENTS, day_folder
 from promo_assets.settings import Settings
 
-SCRATCH = "_lake_sample_"  # beside the table's folder: its readers never see what is not complete
+# Scratch folders lie next to the table's folder, so that its readers never see an incomplete day.
+SCRATCH_PREFIX = "_lake_sample_"
 
 
 class RawDays(Protocol):
     place: str
-    free_bytes: int | None  # None: not known
+    free_bytes: int | None  # None where it is unknown
 
-    def names(self, day: date) -> list[str]:
-        """What lies in the day's folder; nothing where there is none."""
+    def list_files(self, day: date) -> list[str]:
+        """Return the names of the day's files, sorted; an empty list for a missing day."""
         ...
 
     def scratch(self) -> contextlib.AbstractContextManager[Path]:
-        """A folder for days in the making."""
+        """Return a local folder in which days can be made."""
         ...
 
-    def put(self, day: date, made: Path) -> None:
-        """Puts a day's folder from the scratch folder in its place, instead of what was there."""
+    def replace_day(self, day: date, folder: Path) -> None:
+        """Move a day's folder out of the scratch folder into place, and remove what was there."""
         ...
 
 
 @contextlib.contextmanager
-def raw_days(settings: Settings) -> Iterator[RawDays]:
+def open_raw_days(settings: Settings) -> Iterator[RawDays]:
     folder = local_folder(settings.lake_uri)
     if folder:
         yield _LocalDays(folder)
     else:
-        with _hadoop_days(settings) as days:
+        with _open_hadoop_days(settings) as days:
             yield days
 
 
 def local_folder(uri: str) -> Path | None:
-    """The folder that a plain path or a file: URI names; None for any other URI."""
+    """Return the folder that a plain path or a file: URI names, and None for any other URI."""
     scheme, colon, rest = uri.partition(":")
     if scheme == "file" and colon:
         return Path("/" + rest.lstrip("/"))
@@ -58,34 +62,35 @@ class _LocalDays:
     def __init__(self, root: Path):
         self._folder = root / RAW_EVENTS.path.strip("/")
         self.place = str(self._folder)
-        there = next(path for path in (root, *root.parents) if path.exists())
-        self.free_bytes: int | None = shutil.disk_usage(there).free
+        existing = next(path for path in (root, *root.parents) if path.exists())
+        self.free_bytes: int | None = shutil.disk_usage(existing).free
 
-    def names(self, day: date) -> list[str]:
+    def list_files(self, day: date) -> list[str]:
         folder = self._folder / day_folder(day)
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         self._folder.mkdir(parents=True, exist_ok=True)
-        for left in self._folder.parent.glob(f"{SCRATCH}*"):
-            with (
-                contextlib.suppress(OSError),
-                _locked(left),
-            ):  # of a run that was killed: one that goes on holds its lock
-                shutil.rmtree(left)
-        folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=self._folder.parent))
+        self._remove_leftovers()
+        folder = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=self._folder.parent))
         with _locked(folder):
             try:
                 yield folder
             finally:
                 shutil.rmtree(folder)
 
-    def put(self, day: date, made: Path) -> None:
+    def _remove_leftovers(self) -> None:
+        """Remove the scratch folders of killed runs; a run that is still alive holds its lock."""
+        for leftover in self._folder.parent.glob(f"{SCRATCH_PREFIX}*"):
+            with contextlib.suppress(OSError), _locked(leftover):
+                shutil.rmtree(leftover)
+
+    def replace_day(self, day: date, folder: Path) -> None:
         target = self._folder / day_folder(day)
         with contextlib.suppress(FileNotFoundError):
-            target.rename(made.with_suffix(".old"))
-        made.rename(target)
+            target.rename(folder.with_suffix(".old"))
+        folder.rename(target)
 
 
 @contextlib.contextmanager
@@ -96,8 +101,8 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _hadoop_days(settings: Settings) -> Iterator[RawDays]:
-    """Hadoop's own client does the work; Spark only brings it along."""
+def _open_hadoop_days(settings: Settings) -> Iterator[RawDays]:
+    """Open the days through Hadoop's own client, which a Spark session brings along."""
     from py4j.protocol import Py4JJavaError
 
     from promo_assets.jvm.session import end_jvm, open_session
@@ -106,14 +111,11 @@ def _hadoop_days(settings: Settings) -> Iterator[RawDays]:
     redirect_stderr_to(log)
     console.info(f"opening {settings.lake_uri} (Spark's log is {log})")
     try:
-        spark = open_session(
-            settings.model_copy(update={"spark_master": "local[1]"}), "lake sample"
-        )
-        yield _HadoopDays(settings.lake_uri, spark)
+        one_core = settings.model_copy(update={"spark_master": "local[1]"})
+        yield _HadoopDays(settings.lake_uri, open_session(one_core, "lake sample"))
     except Py4JJavaError as error:
-        raise CommandError(
-            f"{settings.lake_uri}: {str(error.java_exception).partition(os.linesep)[0]}"
-        ) from error
+        reason = str(error.java_exception).partition(os.linesep)[0]
+        raise CommandError(f"{settings.lake_uri}: {reason}") from error
     finally:
         end_jvm()
 
@@ -126,30 +128,29 @@ class _HadoopDays:
         self._path = spark._jvm.org.apache.hadoop.fs.Path
         self._files = self._path(self.place).getFileSystem(spark._jsc.hadoopConfiguration())
 
-    def names(self, day: date) -> list[str]:
+    def list_files(self, day: date) -> list[str]:
         folder = self._path(f"{self.place}/{day_folder(day)}")
-        return (
-            sorted(status.getPath().getName() for status in self._files.listStatus(folder))
-            if self._files.exists(folder)
-            else []
-        )
+        if not self._files.exists(folder):
+            return []
+        return sorted(status.getPath().getName() for status in self._files.listStatus(folder))
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="lake-sample-") as folder:
             yield Path(folder)
 
-    def put(self, day: date, made: Path) -> None:
+    def replace_day(self, day: date, folder: Path) -> None:
         target = self._path(f"{self.place}/{day_folder(day)}")
-        aside = self._path(
-            f"{self.place.rpartition('/')[0]}/{SCRATCH}{uuid.uuid4().hex}/{day_folder(day)}"
-        )
+        parent = self.place.rpartition("/")[0]
+        uploaded = self._path(f"{parent}/{SCRATCH_PREFIX}{uuid.uuid4().hex}/{day_folder(day)}")
         try:
-            self._files.mkdirs(aside.getParent())
-            self._files.copyFromLocalFile(True, True, self._path(f"file://{made}"), aside)
+            self._files.mkdirs(uploaded.getParent())
+            self._files.copyFromLocalFile(True, True, self._path(f"file://{folder}"), uploaded)
             self._files.mkdirs(target.getParent())
             self._files.delete(target, True)
-            if not self._files.rename(aside, target):
-                raise CommandError(f"{target} could not be put in its place")
+            if not self._files.rename(uploaded, target):
+                raise CommandError(
+                    f"Cannot move {uploaded} to {target}: Hadoop's file system refused it"
+                )
         finally:
-            self._files.delete(aside.getParent(), True)
+            self._files.delete(uploaded.getParent(), True)

@@ -1,4 +1,7 @@
-"""The project's Dagster instance: its folder, its database, and the environment that leads Dagster's programs to them."""
+"""`with-dagster`: run a program on the project's Dagster instance.
+
+Other commands use the instance's folder and environment, too.
+"""
 
 import os
 import shutil
@@ -12,30 +15,30 @@ from promo_assets.commands.console import CommandError, UserError
 from promo_assets.local.postgres import LocalPostgres
 from promo_assets.local.processes import running
 from promo_assets.settings import PROJECT_ROOT, Settings, load_settings
+from promo_assets.stream.errors import first_line
 
 CONFIG = PROJECT_ROOT / "deploy" / "dagster.yaml"
 CONNECT_TIMEOUT_S = 10
 
 
 def run_with_dagster(command: list[str]) -> None:
-    """Becomes the program, so that signals and its exit status are its own; returns only by raising."""
+    """Replace this process by the program, so that signals and the exit status are its own."""
     settings = load_settings()
     environment = os.environ | dagster_environment(settings)
-    # This project's programs before others of the same name, also where its environment is not activated.
-    environment["PATH"] = (
-        f"{Path(sys.prefix, 'bin')}{os.pathsep}{environment.get('PATH', os.defpath)}"
-    )
+    # Prefer this project's programs, even if its virtual environment is not activated.
+    programs = [str(Path(sys.prefix, "bin")), environment.get("PATH", os.defpath)]
+    environment["PATH"] = os.pathsep.join(programs)
     if shutil.which(command[0], path=environment["PATH"]) is None:
-        raise UserError(f"there is no program {command[0]} to run")
+        raise UserError(f"There is no program {command[0]} on the PATH")
     os.execvpe(command[0], command, environment)
 
 
 def dagster_environment(settings: Settings) -> dict[str, str]:
-    """What must be in the environment of whatever uses the instance; it holds the database's password.
+    """Return the variables that a program on the instance needs, with the database's password.
 
-    The database can be used when this returns: on the local server it is made where it is missing.
+    The database is ready when this returns: on the local server it is created if it is missing.
     """
-    _find_database(settings)
+    _check_database(settings)
     return {
         "DAGSTER_HOME": str(_prepare_home(settings)),
         "DAGSTER_POSTGRES_URL": sqlalchemy_url(settings.dagster_database_url),
@@ -48,41 +51,45 @@ def dagster_home(settings: Settings) -> Path:
 
 
 def _prepare_home(settings: Settings) -> Path:
-    """A link to our configuration lies there; a file that somebody put in its place stays."""
+    """Link the project's configuration into the folder, unless the user has put a file there."""
     home = dagster_home(settings)
     config = home / "dagster.yaml"
     if config.is_file() and (not config.is_symlink() or config.samefile(CONFIG)):
         return home
     home.mkdir(parents=True, exist_ok=True)
-    fresh = home / f"dagster.yaml.{os.urandom(4).hex()}"
-    fresh.symlink_to(CONFIG)
-    fresh.replace(config)
+    new_link = home / f"dagster.yaml.{os.urandom(4).hex()}"
+    new_link.symlink_to(CONFIG)
+    new_link.replace(config)
     return home
 
 
-def _find_database(settings: Settings) -> None:
+def _check_database(settings: Settings) -> None:
     if settings.local_dagster:
         postgres = LocalPostgres(settings.home)
-        found = running(postgres.record)
-        if found is None:
+        running_postgres = running(postgres.record)
+        if running_postgres is None:
             raise CommandError(
-                "Dagster keeps its history in the local Postgres, which does not run: `promo-assets up` starts it"
+                "The local Postgres, which keeps Dagster's history, is not running. "
+                "Start it with `promo-assets up`"
             )
-        postgres.wait(found[1].port)
+        postgres.wait(running_postgres[1].port)
         return
-    parts = conninfo_to_dict(settings.dagster_database_url)
+    url = settings.dagster_database_url
     try:
-        psycopg.connect(settings.dagster_database_url, connect_timeout=CONNECT_TIMEOUT_S).close()
+        psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_S).close()
     except psycopg.Error as error:
-        why = str(error).strip().splitlines()[0]
-        where = f"database {parts['dbname']} on {parts.get('host')}"
+        parts = conninfo_to_dict(url)
         raise CommandError(
-            f"Dagster's {where} (PROMO_DAGSTER_POSTGRES_URL) must exist and gave no connection: {why}"
+            f"Cannot connect to Dagster's database {parts['dbname']} on {parts.get('host')} "
+            f"(PROMO_DAGSTER_POSTGRES_URL), which must exist: {first_line(error)}"
         ) from None
 
 
 def sqlalchemy_url(url: str) -> str:
-    """A libpq URL as Dagster's storage needs it: with the driver named, since SQLAlchemy's own choice changes with its version."""
+    """Turn a libpq URL into one for Dagster's storage, with the driver's name.
+
+    Without the name the driver would be SQLAlchemy's choice, which depends on its version.
+    """
     from sqlalchemy import URL
 
     parts = {name: str(value) for name, value in conninfo_to_dict(url).items()}
@@ -91,8 +98,7 @@ def sqlalchemy_url(url: str) -> str:
         "password": parts.pop("password", None),
         "database": parts.pop("dbname"),
     }
-    if "," not in parts.get("host", ""):  # several servers stay in libpq's own form
+    if "," not in parts.get("host", ""):  # several servers keep libpq's form
         login |= {"host": parts.pop("host", None), "port": int(parts.pop("port", "5432"))}
-    return URL.create("postgresql+psycopg2", **login, query=parts).render_as_string(
-        hide_password=False
-    )
+    full_url = URL.create("postgresql+psycopg2", **login, query=parts)
+    return full_url.render_as_string(hide_password=False)

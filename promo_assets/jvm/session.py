@@ -1,4 +1,4 @@
-"""How a Spark session is configured here, for the stream and the lake, with and without Dagster."""
+"""Configures Spark sessions for the stream and the lake, with and without Dagster."""
 
 import os
 import socket
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from promo_assets.jvm.class_data import archive_options
 from promo_assets.jvm.jars import spark_jars
 from promo_assets.jvm.java import java_home
 from promo_assets.settings import Settings
@@ -17,19 +18,20 @@ if TYPE_CHECKING:
 LOG_CONFIGURATION = Path(__file__).with_name("spark-log.properties")
 JVM_EXIT_TIMEOUT_S = 3
 MASTER_TIMEOUT_S = 5
-UNPACKED = "promo_archive"
+ARCHIVE_FOLDER = "promo_archive"
 
 
 class ClusterError(Exception):
-    """Spark's cluster cannot be used; the message says why in one line."""
+    """The Spark cluster cannot be used; the message says why in one line."""
 
 
 def prepare_environment(settings: Settings) -> None:
-    """What must be in the environment before a JVM starts: the Java to use, and the executors' Python.
+    """Set the environment variables that Spark reads when its JVM starts: Java and Python.
 
-    Raises `ClusterError` where the cluster is not to be found: Spark would say so after a minute, among stack traces.
+    Raises `ClusterError` if the cluster cannot be reached. Spark would report that after a minute,
+    among stack traces.
     """
-    _look_for(settings.spark_master)
+    _check_cluster(settings.spark_master)
     os.environ["JAVA_HOME"] = str(java_home())
     os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     os.environ["PYSPARK_PYTHON"] = settings.spark_python or sys.executable
@@ -38,7 +40,10 @@ def prepare_environment(settings: Settings) -> None:
 
 
 def spark_conf(settings: Settings) -> dict[str, str]:
-    """The session's configuration; holds no secret. What a cluster wants beside it stands in its `spark-defaults.conf`."""
+    """Return the session's configuration, which holds no secret.
+
+    Settings that a cluster needs in addition belong into its `spark-defaults.conf`.
+    """
     conf = {
         "spark.master": settings.spark_master,
         "spark.jars": ",".join(str(jar) for jar in spark_jars()),
@@ -50,28 +55,28 @@ def spark_conf(settings: Settings) -> dict[str, str]:
     if settings.local_spark:
         conf |= {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1"}
     if settings.spark_archive:
-        # Each executor unpacks it in its own folder, and its Python looks there.
+        # Each executor unpacks the archive below its working folder and imports from there.
         conf |= {
-            "spark.archives": f"{settings.spark_archive}#{UNPACKED}",
-            "spark.executorEnv.PYTHONPATH": UNPACKED,
+            "spark.archives": f"{settings.spark_archive}#{ARCHIVE_FOLDER}",
+            "spark.executorEnv.PYTHONPATH": ARCHIVE_FOLDER,
         }
     return conf
 
 
-def _look_for(master: str) -> None:
-    if master == "yarn" and not (
-        os.environ.get("HADOOP_CONF_DIR") or os.environ.get("YARN_CONF_DIR")
-    ):
+def _check_cluster(master: str) -> None:
+    hadoop_conf = os.environ.get("HADOOP_CONF_DIR") or os.environ.get("YARN_CONF_DIR")
+    if master == "yarn" and not hadoop_conf:
         raise ClusterError(
-            "PROMO_SPARK_MASTER=yarn: HADOOP_CONF_DIR must name the folder of YARN's and HDFS's configuration"
+            "PROMO_SPARK_MASTER=yarn: set HADOOP_CONF_DIR to the folder with the configuration"
+            " of YARN and HDFS"
         )
     if master.startswith("spark://"):
         addresses = master.removeprefix("spark://").split(",")
-        if not any(_answers(address) for address in addresses):
-            raise ClusterError(f"PROMO_SPARK_MASTER={master}: no master of Spark answers there")
+        if not any(_accepts_connections(address) for address in addresses):
+            raise ClusterError(f"PROMO_SPARK_MASTER={master}: no Spark master answers there")
 
 
-def _answers(address: str) -> bool:
+def _accepts_connections(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), MASTER_TIMEOUT_S):
@@ -81,15 +86,19 @@ def _answers(address: str) -> bool:
 
 
 def _java_options() -> list[str]:
-    options = [f'"-Dlog4j2.configurationFile={LOG_CONFIGURATION.as_uri()}"']
+    options = [
+        f'"-Dlog4j2.configurationFile={LOG_CONFIGURATION.as_uri()}"',
+        *(f'"{option}"' for option in archive_options("spark")),
+    ]
     if sys.platform == "linux":
-        # Hadoop's local file system starts `chmod` for each file and folder it makes; this way it costs half the time.
+        # Hadoop's local file system starts `chmod` for each file and folder that it creates.
+        # With vfork that takes half the time.
         options.append("-Djdk.lang.Process.launchMechanism=VFORK")
     return options
 
 
 def open_session(settings: Settings, app_name: str) -> "SparkSession":
-    """A session with a JVM of its own, for a process that Dagster does not host."""
+    """Return a session with a JVM of its own, for a process that is not a Dagster run."""
     from pyspark.sql import SparkSession
 
     prepare_environment(settings)
@@ -97,14 +106,14 @@ def open_session(settings: Settings, app_name: str) -> "SparkSession":
 
 
 def end_jvm() -> None:
-    """End this process's JVM, and with it its Python workers: gently where it lets itself be, and for certain."""
+    """End this process's JVM and its Python workers; kill it if it does not exit in time."""
     from pyspark import SparkContext
 
     gateway = SparkContext._gateway
     process: subprocess.Popen | None = getattr(gateway, "proc", None)
     if process is None or process.stdin is None:
         return
-    process.stdin.close()  # the JVM lives as long as this pipe
+    process.stdin.close()  # the JVM exits when this pipe closes
     try:
         process.wait(JVM_EXIT_TIMEOUT_S)
     except subprocess.TimeoutExpired:

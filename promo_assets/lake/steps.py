@@ -1,4 +1,7 @@
-"""What a day goes through, table by table: each step reads, transforms and replaces. Assets and the initial load take these steps."""
+"""The steps that a day goes through, table by table: each reads, transforms and replaces.
+
+Assets and the initial load call these steps.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
@@ -25,17 +28,26 @@ from promo_assets.lake.transform.mart_geo import geo
 from promo_assets.lake.transform.mart_users import users
 from promo_assets.lake.transform.stg import split_by_type
 
-Done = dict[date, PartitionStats]
-Failed = dict[date, str]  # why, in one line
-BYTES_OF_A_TASK = 32 * 2**20  # of input: a task writes a file per day and type that it meets
+StatsByDay = dict[date, PartitionStats]
+ErrorsByDay = dict[date, str]  # one line each
+BYTES_PER_TASK = 32 * 2**20  # of input; a task writes a file per day and event type that it reads
+
+
+def ensure_cities(lake: Lake) -> list[City]:
+    """Install the shipped geo.csv if the lake has none, and return the lake's cities.
+
+    Raises `LakeError` if the lake's geo.csv cannot be used.
+    """
+    if lake.read_file(tables.GEO) is None:
+        lake.replace_file(SHIPPED.read_bytes(), tables.GEO)
+    return load_cities(lake)
 
 
 def load_cities(lake: Lake) -> list[City]:
-    """The lake's cities; a lake without gets the shipped ones. Raises `LakeError` where the file cannot be used."""
+    """Return the lake's cities. Raises `LakeError` if geo.csv is missing or cannot be used."""
     content = lake.read_file(tables.GEO)
     if content is None:
-        content = SHIPPED.read_bytes()
-        lake.replace_file(content, tables.GEO)
+        raise LakeError(f"{lake.path(tables.GEO)} is missing. Materialize dds/geo to install it.")
     try:
         return parse_cities(content)
     except CitiesError as error:
@@ -43,65 +55,60 @@ def load_cities(lake: Lake) -> list[City]:
 
 
 def check_raw(lake: Lake, day: date) -> PartitionStats:
-    """What RAW has of a day. Raises `LakeError` where it is missing or a file of it cannot be read.
+    """Return the size of a RAW day. Raises `LakeError` if it is missing or a file is unreadable.
 
-    Spark alone would take a file of zero bytes for one without rows, and a folder where nothing was written yet for an empty day.
+    Spark alone would read a file of zero bytes as a file without rows, and a folder in which
+    nothing has been written yet as an empty day.
     """
+    path = lake.day_path(tables.RAW_EVENTS, day)
     if not lake.has(tables.RAW_EVENTS, day):
-        raise LakeError(f"RAW has no {day}: {lake.day_path(tables.RAW_EVENTS, day)} is missing")
-    found = lake.measure(tables.RAW_EVENTS, day)
-    if not found.files and not lake.is_marked_complete(tables.RAW_EVENTS, day):
-        raise LakeError(
-            f"RAW has no file of {day} yet: {lake.day_path(tables.RAW_EVENTS, day)} is empty"
-        )
-    return found
+        raise LakeError(f"RAW has no {day}: {path} is missing")
+    stats = lake.measure(tables.RAW_EVENTS, day)
+    if not stats.files and not lake.is_marked_complete(tables.RAW_EVENTS, day):
+        raise LakeError(f"RAW has no file of {day} yet: {path} is empty")
+    return stats
 
 
-def stage(lake: Lake, days: Sequence[date]) -> tuple[Done, Failed]:
-    """All days in one go; where that fails, one by one: a broken day does not stop the others."""
-    failed: Failed = {}
+def stage_events(lake: Lake, days: Sequence[date]) -> tuple[StatsByDay, ErrorsByDay]:
+    """Stage all days in one job, or one by one if that fails: a broken day stops no other day."""
+    errors: ErrorsByDay = {}
     for day in days:
         try:
             check_raw(lake, day)
         except LakeError as error:
-            failed[day] = str(error)
-    sound = [day for day in days if day not in failed]
+            errors[day] = str(error)
+    readable = [day for day in days if day not in errors]
     try:
-        return _stage(lake, sound), failed
+        return _stage_together(lake, readable), errors
     except LakeError as error:
-        if len(sound) == 1:
-            return {}, failed | {sound[0]: str(error)}
-    done: Done = {}
-    for day in sound:
+        if len(readable) == 1:
+            return {}, errors | {readable[0]: str(error)}
+    stats: StatsByDay = {}
+    for day in readable:
         try:
-            done |= _stage(lake, [day])
+            stats |= _stage_together(lake, [day])
         except LakeError as error:
-            failed[day] = str(error)
-    return done, failed
+            errors[day] = str(error)
+    return stats, errors
 
 
-def _stage(lake: Lake, days: Sequence[date]) -> Done:
+def _stage_together(lake: Lake, days: Sequence[date]) -> StatsByDay:
     if not days:
         return {}
-    raw_events = lake.read(tables.RAW_EVENTS, days)
-    return lake.replace_days(
-        _few_files(lake, split_by_type(raw_events), tables.RAW_EVENTS, days),
-        tables.STG_EVENTS,
-        days,
-    )
+    staged = split_by_type(lake.read(tables.RAW_EVENTS, days))
+    staged = _coalesce_to_few_files(lake, staged, tables.RAW_EVENTS, days)
+    return lake.replace_days(staged, tables.STG_EVENTS, days)
 
 
-def clean(lake: Lake, cities: list[City], days: Sequence[date]) -> Done:
+def clean_events(lake: Lake, cities: list[City], days: Sequence[date]) -> StatsByDay:
     usable = usable_events(lake.read(tables.STG_EVENTS, days), cities)
-    return lake.replace_days(_few_files(lake, usable, tables.STG_EVENTS, days), tables.EVENTS, days)
+    usable = _coalesce_to_few_files(lake, usable, tables.STG_EVENTS, days)
+    return lake.replace_days(usable, tables.EVENTS, days)
 
 
-def reject(lake: Lake, days: Sequence[date]) -> Done:
-    return lake.replace_days(
-        _file_a_day(rejected_events(lake.read(tables.STG_EVENTS, days)), days),
-        tables.REJECTED_EVENTS,
-        days,
-    )
+def reject_events(lake: Lake, days: Sequence[date]) -> StatsByDay:
+    rejected = rejected_events(lake.read(tables.STG_EVENTS, days))
+    return lake.replace_days(_rebalance_by_day(rejected, days), tables.REJECTED_EVENTS, days)
 
 
 HISTORY_BUILDERS: dict[str, Callable[[DataFrame], DataFrame]] = {
@@ -112,11 +119,10 @@ HISTORY_BUILDERS: dict[str, Callable[[DataFrame], DataFrame]] = {
 }
 
 
-def build_history(lake: Lake, table: Table, days: Sequence[date]) -> Done:
-    """One of the tables of `history`."""
-    return lake.replace_days(
-        _file_a_day(HISTORY_BUILDERS[table.name](lake.read(tables.EVENTS, days)), days), table, days
-    )
+def build_history(lake: Lake, table: Table, days: Sequence[date]) -> StatsByDay:
+    """Build one of the tables of `tables.HISTORY`."""
+    rows = HISTORY_BUILDERS[table.name](lake.read(tables.EVENTS, days))
+    return lake.replace_days(_rebalance_by_day(rows, days), table, days)
 
 
 def build_users(lake: Lake, cities: list[City], as_of: date, depth: int) -> PartitionStats:
@@ -148,31 +154,37 @@ def build_friends(
     return lake.replace_day(mart, tables.FRIENDS, as_of)
 
 
-def take_feedback(lake: Lake, source: FeedbackSource, days: Sequence[date]) -> Done:
-    """Raises `LakeError` where Postgres is not to be had; then nothing is replaced."""
+def stage_feedback(lake: Lake, source: FeedbackSource, days: Sequence[date]) -> StatsByDay:
+    """Stage the feedback of these days from Postgres.
+
+    Raises `LakeError` if Postgres is unavailable; then nothing is replaced.
+    """
     rows = staged_feedback(read_feedback(lake.session, source, days, at_once=lake.cores))
     return lake.replace_days(rows, tables.SUBSCRIBERS_FEEDBACK, days)
 
 
-def build_campaigns(lake: Lake, days: Sequence[date]) -> Done:
+def build_campaigns(lake: Lake, days: Sequence[date]) -> StatsByDay:
     mart = campaign_results(lake.read(tables.SUBSCRIBERS_FEEDBACK, days))
-    return lake.replace_days(_file_a_day(mart, days), tables.CAMPAIGN_RESULTS, days)
+    return lake.replace_days(_rebalance_by_day(mart, days), tables.CAMPAIGN_RESULTS, days)
 
 
-def build_restaurants(lake: Lake, days: Sequence[date]) -> Done:
+def build_restaurants(lake: Lake, days: Sequence[date]) -> StatsByDay:
     mart = restaurant_results(lake.read(tables.SUBSCRIBERS_FEEDBACK, days))
-    return lake.replace_days(_file_a_day(mart, days), tables.RESTAURANT_RESULTS, days)
+    return lake.replace_days(_rebalance_by_day(mart, days), tables.RESTAURANT_RESULTS, days)
 
 
 def _window(lake: Lake, table: Table, as_of: date, depth: int) -> DataFrame:
     return lake.read_between(table, window_start(as_of, depth), as_of)
 
 
-def _few_files(lake: Lake, frame: DataFrame, read_from: Table, days: Sequence[date]) -> DataFrame:
-    size = sum(length for day in days for _, length, _ in lake.files(read_from, day))
-    return frame.coalesce(max(ceil(size / BYTES_OF_A_TASK), min(len(days), lake.cores)))
+def _coalesce_to_few_files(
+    lake: Lake, frame: DataFrame, source: Table, days: Sequence[date]
+) -> DataFrame:
+    """Merge partitions by the size of the source's days, so that the days get few files."""
+    size = sum(length for day in days for _, length, _ in lake.files(source, day))
+    return frame.coalesce(max(ceil(size / BYTES_PER_TASK), min(len(days), lake.cores)))
 
 
-def _file_a_day(frame: DataFrame, days: Sequence[date]) -> DataFrame:
-    """Of many days each in one file, unless it is large: Spark sees to both once it knows the sizes."""
+def _rebalance_by_day(frame: DataFrame, days: Sequence[date]) -> DataFrame:
+    """Make each of several days one file, unless it is large: Spark decides when it knows sizes."""
     return frame.hint("rebalance", "date") if len(days) > 1 else frame

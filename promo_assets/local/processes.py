@@ -1,13 +1,14 @@
-"""Background processes that outlive the command that starts them, and are never mistaken for somebody else's.
+"""Starts and stops background processes that outlive the command that starts them.
 
-A record file holds the pid, when that process was created, and an argument only this process has: a pid alone may
-belong to another program by now.
+A record file holds the pid of a process, the time at which it was created, and an argument that no
+other process has. The pid alone might belong to another program by now, which must not be stopped.
 """
 
 import contextlib
 import json
 import os
 import pwd
+import random
 import signal
 import socket
 import subprocess
@@ -19,11 +20,14 @@ from pathlib import Path
 
 import psutil
 
-# The clock that creation times are counted from may be set a little after a start.
+# The system may correct the boot time, on which creation times are based, after a process starts.
 CLOCK_SLACK_SECONDS = 5.0
+# Linux gives connections their ports from 32768 on, macOS from 49152 on.
+QUIET_PORTS = range(20_000, 32_000)
 
-# Runs between fork and exec, as a program of its own because the caller may have threads. It waits for the record to be
-# written, so that no process exists without one, and takes back the signals that a script's background job ignores.
+# Runs between fork and exec, as a program of its own because the caller may have threads. It waits
+# until the record is written, so that no process exists without one. It also resets the signals
+# that the background job of a script ignores.
 LAUNCHER = """
 import os, signal, sys
 if os.read(0, 1) != b"!":
@@ -44,7 +48,7 @@ os.execv(command[0], command)
 
 
 class ServiceError(Exception):
-    """A local service cannot be started, reached or stopped; the message is one line for the user."""
+    """A local service cannot be started, reached or stopped; the message is a line for the user."""
 
 
 class PortTaken(ServiceError):
@@ -55,7 +59,7 @@ class PortTaken(ServiceError):
 class Record:
     pid: int
     create_time: float
-    argument: str  # one of its command line that no other program has
+    argument: str  # an argument of its command line that no other process has
     port: int
 
 
@@ -69,7 +73,10 @@ def start(
     env: dict[str, str],
     user: pwd.struct_passwd | None = None,
 ) -> psutil.Process:
-    """Starts in a session of its own, as `user` if given; the log of the run before is kept beside as `.1`."""
+    """Start a process in a session of its own, as `user` if given.
+
+    The log of the run before is kept, with `.1` added to its name.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists():
         log.replace(log.with_name(log.name + ".1"))
@@ -90,27 +97,26 @@ def start(
             record, json.dumps(asdict(Record(child.pid, process.create_time(), argument, port)))
         )
         child.stdin.write(b"!")
-    child.returncode = 0  # it is not waited for here, and no warning is due when this object goes
+    child.returncode = 0  # prevents subprocess's warning about a child that is still running
     return process
 
 
 def running(record: Path) -> tuple[psutil.Process, Record] | None:
-    """The recorded process if it lives and is the one that was started."""
+    """Return the recorded process, if it is alive and is the one that was started."""
     try:
-        noted = Record(**json.loads(record.read_text()))
-        process = psutil.Process(noted.pid)
-        if abs(process.create_time() - noted.create_time) > CLOCK_SLACK_SECONDS or not alive(
-            process
-        ):
+        recorded = Record(**json.loads(record.read_text()))
+        process = psutil.Process(recorded.pid)
+        same_time = abs(process.create_time() - recorded.create_time) <= CLOCK_SLACK_SECONDS
+        if not same_time or not alive(process):
             return None
         arguments = process.cmdline()  # empty for a moment while the launcher becomes the program
-        return (process, noted) if not arguments or noted.argument in arguments else None
+        return (process, recorded) if not arguments or recorded.argument in arguments else None
     except (FileNotFoundError, ValueError, TypeError, psutil.Error):
         return None
 
 
 def alive(process: psutil.Process) -> bool:
-    """False for a zombie too, and takes a dead child away."""
+    """Return False for a zombie, too; reap it if it is a child of this process."""
     try:
         if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             return True
@@ -121,24 +127,33 @@ def alive(process: psutil.Process) -> bool:
 
 
 def stop(record: Path, *, gently: signal.Signals = signal.SIGTERM, seconds: float = 20) -> bool:
-    """Ends the recorded process and its children, by force if it takes longer; False if it was not running."""
+    """End the recorded process and its children; kill those that are alive after `seconds`.
+
+    Returns False if the process was not running. Raises `ServiceError` if one cannot be killed.
+    """
     found = running(record)
     if found is not None:
         process = found[0]
-        # Known before the parent goes; psutil checks a pid's creation time itself before each signal.
+        # Children must be listed while the parent lives. psutil checks the creation time of a pid
+        # itself before each signal.
         family = [*_children(process), process]
         _signal(process, gently)
-        for each in _still_alive(family, seconds):
+        for each in _wait_for_exit(family, seconds):
             _signal(each, signal.SIGKILL)
-        left = _still_alive(family, 10)
+        left = _wait_for_exit(family, 10)
         if left:
-            raise ServiceError(f"process {left[0].pid} of {found[1].argument} does not end")
+            raise ServiceError(
+                f"The process {left[0].pid} ({found[1].argument}) is still alive after SIGKILL"
+            )
     record.unlink(missing_ok=True)
     return found is not None
 
 
-def _still_alive(family: list[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Those that have not ended in time. psutil's own wait would also wait for somebody else to take its dead child away."""
+def _wait_for_exit(family: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Return the processes that are alive after `seconds`.
+
+    psutil's own wait also waits for zombies that another process has to reap.
+    """
     deadline = time.monotonic() + seconds
     while (left := [each for each in family if alive(each)]) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -158,16 +173,16 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port on loopback."""
+    """Return True if a server could listen on this port of loopback."""
     with socket.socket() as client:
-        # macOS lets one bind 127.0.0.1 although another holds all addresses: ask for an answer first.
+        # macOS allows binding 127.0.0.1 while another process holds all addresses of the port, so
+        # try to connect first.
         client.settimeout(1)
         if client.connect_ex(("127.0.0.1", port)) == 0:
             return False
     with socket.socket() as server:
-        server.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # else a port just closed seems taken
+        # Without this option, a port that was just closed appears to be taken.
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             server.bind(("127.0.0.1", port))
         except OSError:
@@ -176,28 +191,34 @@ def is_free(port: int) -> bool:
 
 
 def free_port(wanted: int | None = None) -> int:
-    """The wanted port, or any other where that is taken."""
+    """Return the wanted port if it is free, else any other free port.
+
+    The other port is outside of the range from which the system takes ports for connections: one
+    of those could become the near end of a connection before a server listens on it.
+    """
     if wanted is not None and is_free(wanted):
         return wanted
+    for port in random.sample(QUIET_PORTS, 20):
+        if is_free(port):
+            return port
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         return server.getsockname()[1]
 
 
 def last_lines(log: Path, count: int = 3) -> str:
-    """The end of a log, in one line of an error message."""
+    """Return the last lines of a log as one line, for an error message."""
     try:
         lines = log.read_text(errors="replace").split("\n")
     except OSError:
         return ""
-    told = [
-        line.strip() for line in lines if line.strip() and not line.startswith("\tat ")
-    ]  # a Java trace's frames tell a user nothing
-    return " | ".join(told[-count:])
+    # The frames of a Java stack trace do not help a user.
+    useful = [line.strip() for line in lines if line.strip() and not line.startswith("\tat ")]
+    return " | ".join(useful[-count:])
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Whole or not at all, and for the owner's eyes only."""
+    """Replace a file in one step, readable for its owner only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     fresh.unlink(missing_ok=True)

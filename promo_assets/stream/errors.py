@@ -1,6 +1,6 @@
-"""The stream's errors, and any error in one line. No driver is imported here.
+"""The stream's errors, and the text of any error in one line. This module imports no driver.
 
-A message is one sentence for the operator: what failed, on what, and what to do.
+A message says what failed, on what, and what to do about it.
 """
 
 import re
@@ -16,50 +16,54 @@ _JAVA_AUTHORIZATION_ERROR = re.compile(
 )
 
 
-class StreamError(Exception):
-    """The stream cannot run."""
+class BaseStreamError(Exception):
+    """The base class of the stream's errors. It is neither raised nor caught itself."""
 
 
-class AuthorizationError(Exception):
-    """A right is missing or the login is wrong. It is not retried: it would fail again."""
+class StreamError(BaseStreamError):
+    """The stream cannot run. The message is for the operator."""
 
 
-class LedgerError(Exception):
+class AuthorizationError(BaseStreamError):
+    """A permission is missing or the login is wrong. A retry would fail again, so there is none."""
+
+
+class LedgerError(BaseStreamError):
     """This release cannot work with the ledger in the database."""
 
 
-class LeaseLost(Exception):
-    """Another run has acquired the lease: this one must stop, and nothing of it is written."""
+class LeaseLost(BaseStreamError):
+    """Another run has acquired the lease. This run must stop, and can write nothing more."""
 
 
-class HangingTransaction(Exception):
+class HangingTransaction(BaseStreamError):
     """Kafka has lost the end of one of the stream's transactions."""
 
 
-class StaleTask(Exception):
-    """A task that Spark presumed dead still works although another has done its work."""
+class StaleTask(BaseStreamError):
+    """A task that Spark presumed dead is still running although another task has done its work."""
 
 
 def authorization_error_in(error: BaseException | None) -> str | None:
-    """The message of the `AuthorizationError` that caused an error, or None.
+    """Return the message of the `AuthorizationError` that caused an error, or None.
 
     Errors of executors and of Java reach the driver as text, so the text is searched as well.
     """
     if isinstance(error, AuthorizationError):
         return str(error)
-    if found := _AUTHORIZATION_ERROR.search(str(error)):
-        return found[1].strip()
-    found = _JAVA_AUTHORIZATION_ERROR.search(str(error))
-    if not found:
+    if match := _AUTHORIZATION_ERROR.search(str(error)):
+        return match[1].strip()
+    match = _JAVA_AUTHORIZATION_ERROR.search(str(error))
+    if not match:
         return None
-    reason = found[1].strip(" .")
-    return f"Spark's reader was refused: {reason}: docs/security.md shows how to grant it"
+    reason = match[1].strip(" .")
+    return f"Spark's reader was denied access: {reason}. docs/security.md shows how to grant it"
 
 
 def first_line(error: BaseException | None) -> str:
-    """An error in one line of at most 300 characters, without Spark's stack traces."""
-    if refusal := authorization_error_in(error):
-        return refusal
+    """Return an error in one line of at most 300 characters, without Spark's stack traces."""
+    if message := authorization_error_in(error):
+        return message
     lines = [
         line
         for line in str(error).splitlines()
@@ -67,7 +71,7 @@ def first_line(error: BaseException | None) -> str:
     ]
     if any("Traceback (most recent call last)" in line for line in lines):
         # The last unindented line of a Python worker's traceback names the error. Postgres may
-        # add lines of its own behind it.
-        named = r"(?!DETAIL|CONTEXT|HINT)[A-Za-z_][\w.]*: "
-        lines = [line for line in lines if re.match(named, line)][-1:] or lines
+        # append lines of its own.
+        names_error = r"(?!DETAIL|CONTEXT|HINT)[A-Za-z_][\w.]*: "
+        lines = [line for line in lines if re.match(names_error, line)][-1:] or lines
     return (lines or [type(error).__name__])[0].strip().removeprefix(": ")[:300]

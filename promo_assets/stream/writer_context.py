@@ -1,11 +1,11 @@
-"""What an executor must know of the run that it works for."""
+"""The values of a run that its tasks on executors need."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class WriterContext:
-    """The run's lease, its topics and how to connect. It holds secrets, so `repr` leaves them out."""
+    """A run's lease, topics and connections; `repr` leaves out the two that contain secrets."""
 
     ledger_id: str
     epoch: int
@@ -18,5 +18,5 @@ class WriterContext:
 
     @property
     def group(self) -> str:
-        """The consumer group whose offsets record what was published (ADR 2)."""
+        """The consumer group whose offsets record what was published (docs/adr/0002)."""
         return f"promo-{self.ledger_id}"

@@ -1,4 +1,4 @@
-"""Debian's Chromium, headless, on a `dagster dev` of the project with a stream that runs and a day of RAW."""
+"""Headless Chromium on the project's `dagster dev`, with a running stream and a day of RAW."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from promo_assets_tests.commands.test_cli import COMMAND
+from promo_assets_tests.support.command_line import COMMAND
 from promo_assets_tests.support.dagster_dev import DagsterDev, dagster_dev
 from promo_assets_tests.support.expectation import campaign
 from promo_assets_tests.support.stream_process import wait_for
@@ -24,9 +24,14 @@ CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
 FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 SLOW_MS = 60_000
 FAVOURITES = [(f"client-{number:02}", f"restaurant-{number % 3}") for number in range(60)]
 COLOURS = 64
@@ -40,7 +45,10 @@ def last_day() -> date:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator:
     if CHROMIUM is None or util.find_spec("playwright") is None:
-        missing = "the browser's tests need Chromium (apt install chromium) and `bash promo_assets_tests/browser/install.sh`"
+        missing = (
+            "the browser tests need Chromium (apt install chromium) "
+            "and `bash promo_assets_tests/browser/install.sh`"
+        )
         assert os.environ.get("CI") != "true", missing
         pytest.skip(missing)
     from playwright.sync_api import sync_playwright
@@ -53,8 +61,11 @@ def chromium() -> Iterator:
 
 @pytest.fixture(scope="module")
 def world(services, chromium, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """One for all the tests of a file: favourites, a day of RAW and the one that midnight could make the last, and campaigns that are
-    due, that wait and that are broken."""
+    """The world of a file's tests: favourites, two days of RAW and campaigns.
+
+    The second day of RAW is the one that midnight could make the last. Of the campaigns some are
+    due, some wait and some are broken.
+    """
     with new_world(services, tmp_path_factory.mktemp("browser")) as made:
         made.extra_env["PROMO_LAKE_ROOT"] = str(made.home / "lake")
         made.favour(FAVOURITES)
@@ -113,9 +124,7 @@ class Ui:
         except BaseException:
             file = self._dagster.home.parent / f"{re.sub(r'[^a-z]+', '-', path)}.png"
             page.screenshot(path=file)
-            print(
-                f"what the page at {page.url} looked like: {file}\n{page.inner_text('body')[:3_000]}"
-            )
+            print(f"The page at {page.url} looked like {file}:\n{page.inner_text('body')[:3_000]}")
             raise
         finally:
             page.close()

@@ -1,4 +1,7 @@
-"""The demo's lake without Dagster: which days it makes up, and what it makes of what Dagster says. The whole is in `test_cli.py`."""
+"""The demo's lake without Dagster: which days it makes up, and how it judges what Dagster recorded.
+
+`test_demo.py` runs the whole demo.
+"""
 
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -9,7 +12,7 @@ import pytest
 
 from promo_assets.commands.console import UserError
 from promo_assets.commands.demo.lake import SAMPLE, LakeResults, fill_raw
-from promo_assets.commands.demo.runs import failure_of
+from promo_assets.commands.demo.runs import find_failure
 from promo_assets.commands.lake_sample import FILE
 from promo_assets.local.sample.days import sample_day
 from promo_assets.settings import Settings
@@ -18,8 +21,8 @@ LAST = date(2026, 3, 2)
 EXPECTED = [date(2026, 2, 3) + timedelta(days=n) for n in range(28)]
 
 
-class Enough(Exception):
-    """What ends the demo."""
+class Stopped(Exception):
+    """Ends the demo, as Ctrl-C does."""
 
 
 class RawFolder:
@@ -30,18 +33,18 @@ class RawFolder:
     def settings_from(self, start: date, home: Path | None = None) -> Settings:
         return Settings(home=home or self.settings.home, lake_start=start, _env_file=None)  # pyright: ignore[reportCallIssue]
 
-    def fill(self, go_on: Callable[[], None] = lambda: None) -> list[date]:
-        return fill_raw(self.settings, LAST, go_on)
+    def fill(self, check_stopped: Callable[[], None] = lambda: None) -> list[date]:
+        return fill_raw(self.settings, LAST, check_stopped)
 
     def file(self, day: date, name: str = FILE) -> Path:
         return self.folder / f"date={day}" / name
 
-    def everything(self) -> dict[str, tuple[int, int]]:
-        """All that lies in the lake, hidden or not, and what would change if it were written anew."""
-        every = self.folder.parents[4].rglob("*")
+    def list_all(self) -> dict[str, tuple[int, int]]:
+        """Return all files of the lake, hidden ones too, with what a rewrite would change."""
+        paths = self.folder.parents[4].rglob("*")
         return {
             str(path): (path.stat().st_ino, path.stat().st_mtime_ns)
-            for path in every
+            for path in paths
             if path.is_file()
         }
 
@@ -53,26 +56,26 @@ def raw(tmp_path: Path) -> RawFolder:
 
 def test_an_empty_raw_gets_four_weeks_and_a_second_demo_finds_them(raw: RawFolder):
     assert raw.fill() == EXPECTED
-    before = raw.everything()
+    before = raw.list_all()
     assert sorted(before) == [str(raw.file(day)) for day in EXPECTED]
     assert all(
         pq.read_metadata(raw.file(day)).num_rows == SAMPLE.events_per_day for day in EXPECTED
     )
     assert pq.read_table(raw.file(LAST)).equals(sample_day(SAMPLE, LAST))
     assert raw.fill() == EXPECTED
-    assert raw.everything() == before
+    assert raw.list_all() == before
 
 
-def test_the_next_day_s_demo_adds_a_day_and_any_that_is_missing(raw: RawFolder):
+def test_a_demo_on_the_next_day_adds_that_day_and_any_that_is_missing(raw: RawFolder):
     raw.fill()
     raw.file(EXPECTED[10]).unlink()
     raw.file(EXPECTED[10]).parent.rmdir()
-    before = raw.everything()
+    before = raw.list_all()
     assert fill_raw(raw.settings, LAST + timedelta(days=1), lambda: None) == [
         *EXPECTED[1:],
         LAST + timedelta(days=1),
     ]
-    after = raw.everything()
+    after = raw.list_all()
     assert sorted(after.keys() - before.keys()) == [
         str(raw.file(day)) for day in (EXPECTED[10], LAST + timedelta(days=1))
     ]
@@ -82,35 +85,34 @@ def test_the_next_day_s_demo_adds_a_day_and_any_that_is_missing(raw: RawFolder):
 @pytest.mark.parametrize(
     "day", [LAST - timedelta(days=5), date(2022, 1, 1)], ids=["lately", "long ago"]
 )
-def test_where_somebody_else_wrote_nothing_is_added_and_it_is_said(
+def test_nothing_is_added_where_somebody_else_wrote_and_a_line_says_so(
     raw: RawFolder, day: date, capsys: pytest.CaptureFixture[str]
 ):
     theirs = raw.file(day, "part-00000.parquet")
     theirs.parent.mkdir(parents=True)
     theirs.write_bytes(b"theirs")
-    before = raw.everything()
+    before = raw.list_all()
     assert raw.fill() == [day]
-    assert raw.everything() == before
-    assert (
-        f"date={day} is not of the sample: RAW is used as it is, nothing is added"
-        in capsys.readouterr().err
-    )
+    assert raw.list_all() == before
+    line = capsys.readouterr().err
+    assert f"date={day} was not written by `lake sample`" in line
+    assert "nothing is added" in line
 
 
-def test_a_file_of_others_beside_the_sample_s_is_theirs(raw: RawFolder):
+def test_a_file_of_others_next_to_the_sample_s_means_that_nothing_is_added(raw: RawFolder):
     raw.fill()
     raw.file(EXPECTED[3], "part-00000.parquet").write_bytes(b"theirs")
     raw.file(LAST).unlink()
     raw.file(LAST).parent.rmdir()
-    before = raw.everything()
+    before = raw.list_all()
     assert raw.fill() == EXPECTED[:-1]
-    assert raw.everything() == before
+    assert raw.list_all() == before
 
 
 def test_a_lake_that_starts_later_gets_fewer_days(raw: RawFolder):
     start = LAST - timedelta(days=1)
     assert fill_raw(raw.settings_from(start), LAST, lambda: None) == [start, LAST]
-    assert sorted(raw.everything()) == [str(raw.file(start)), str(raw.file(LAST))]
+    assert sorted(raw.list_all()) == [str(raw.file(start)), str(raw.file(LAST))]
     with pytest.raises(UserError, match="PROMO_LAKE_START: 2026-03-03 is not over"):
         fill_raw(raw.settings_from(LAST + timedelta(days=1)), LAST, lambda: None)
 
@@ -118,17 +120,17 @@ def test_a_lake_that_starts_later_gets_fewer_days(raw: RawFolder):
 def test_ctrl_c_leaves_whole_days_and_nothing_else(raw: RawFolder):
     calls = iter(range(3))
 
-    def go_on() -> None:
+    def check_stopped() -> None:
         if next(calls) == 2:
-            raise Enough
+            raise Stopped
 
-    with pytest.raises(Enough):
-        raw.fill(go_on)
-    assert sorted(raw.everything()) == [str(raw.file(day)) for day in EXPECTED[:2]]
+    with pytest.raises(Stopped):
+        raw.fill(check_stopped)
+    assert sorted(raw.list_all()) == [str(raw.file(day)) for day in EXPECTED[:2]]
     assert raw.fill() == EXPECTED
 
 
-# What Dagster says
+# What Dagster recorded
 
 D1, D2 = date(2026, 3, 1), date(2026, 3, 2)
 GOOD = {
@@ -147,30 +149,30 @@ GOOD = {
         ({}, []),
         (
             {"dds/events": {D1: 97, D2: 1_190}},
-            ["of 2026-03-01 100 events were read, 97 kept and 2 rejected"],
+            ["of 2026-03-01, 100 events were read, 97 kept and 2 rejected"],
         ),
-        # As many in all, but not of each day.
+        # The totals agree, but not those of each day.
         (
             {"dds/events": {D1: 99, D2: 1_189}},
             [
-                "of 2026-03-01 100 events were read, 99 kept and 2 rejected",
-                "of 2026-03-02 1,200 events were read, 1,189 kept and 10 rejected",
+                "of 2026-03-01, 100 events were read, 99 kept and 2 rejected",
+                "of 2026-03-02, 1,200 events were read, 1,189 kept and 10 rejected",
             ],
         ),
         (
             {"stg/events": {D2: 1_200}},
-            ["of 2026-03-01 unknown events were read, 98 kept and 2 rejected"],
+            ["of 2026-03-01, unknown events were read, 98 kept and 2 rejected"],
         ),
         (
             {"dds/rejected_events": {D1: 2}},
-            ["of 2026-03-02 1,200 events were read, 1,190 kept and unknown rejected"],
+            ["of 2026-03-02, 1,200 events were read, 1,190 kept and unknown rejected"],
         ),
         ({"mart/geo": {}}, ["mart/geo has no row of 2026-03-02"]),
         ({"mart/users": {D2: 0}}, ["mart/users has no row of 2026-03-02"]),
     ],
 )
-def test_what_is_not_as_promised_is_named(changed: dict, problems: list[str]):
-    assert LakeResults([D1, D2], GOOD | changed).problems() == problems
+def test_whatever_is_not_as_promised_is_named(changed: dict, problems: list[str]):
+    assert LakeResults([D1, D2], GOOD | changed).find_problems() == problems
 
 
 def error(*messages: str) -> dict:
@@ -181,7 +183,7 @@ def error(*messages: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("events", "told"),
+    ("events", "reason"),
     [
         ([], "no more is known"),
         (
@@ -207,7 +209,7 @@ def error(*messages: str) -> dict:
         ),
     ],
 )
-def test_a_failed_run_is_told_by_the_innermost_cause_of_its_first_error(
-    events: list[dict], told: str
+def test_a_failed_run_is_reported_by_the_innermost_cause_of_its_first_error(
+    events: list[dict], reason: str
 ):
-    assert failure_of(events) == told
+    assert find_failure(events) == reason

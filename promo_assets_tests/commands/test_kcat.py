@@ -1,4 +1,4 @@
-"""What real senders use: Debian's kcat, with `key:{json}` lines."""
+"""kcat, which real senders use: it sends `key:{json}` lines."""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""How quick it feels: each against a program that does nothing, in turn, so that a busy machine slows both."""
+"""How quick the commands and the definitions are.
+
+Each is compared with a program that does nothing, in turn, so that a busy machine slows both.
+"""
 
 import os
 import statistics
@@ -6,18 +9,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+
+import pytest
 
 from promo_assets_tests.conftest import Services
+from promo_assets_tests.support.command_line import COMMAND
 
-COMMAND = str(Path(sys.executable).with_name("promo-assets"))
+pytestmark = pytest.mark.slow
+
 ROUNDS = 3
 EMPTY = "import dagster as dg; defs = dg.Definitions()"
 OURS = "import promo_assets.definitions"
 
 
 def seconds(*commands: Callable[[], object]) -> list[float]:
-    """Medians; the commands take turns."""
+    """Return each command's median time in seconds; the commands take turns."""
     taken: list[list[float]] = [[] for _ in commands]
     for _ in range(ROUNDS):
         for command, times in zip(commands, taken, strict=True):

@@ -1,8 +1,7 @@
-"""`promo-assets with-dagster`: a program of Dagster's on the project's instance, and what is told where there is none to be had."""
+"""`with-dagster`: a program runs on the project's instance, or one line says why it cannot."""
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,8 @@ import yaml
 
 from promo_assets.commands.with_dagster import sqlalchemy_url
 from promo_assets.settings import PROJECT_ROOT
+from promo_assets_tests.support.command_line import COMMAND
 
-PROGRAM = str(Path(sys.executable).with_name("promo-assets"))
 SHOW = "import os; print(os.environ['DAGSTER_HOME']); print(os.environ['DAGSTER_POSTGRES_URL'])"
 
 
@@ -22,7 +21,7 @@ def with_dagster(env: dict[str, str], *command: str) -> subprocess.CompletedProc
         if not name.startswith(("PROMO_", "DAGSTER_"))
     }
     return subprocess.run(
-        [PROGRAM, "with-dagster", *command],
+        [COMMAND, "with-dagster", *command],
         env=inherited | env,
         capture_output=True,
         text=True,
@@ -41,7 +40,7 @@ def env(services, tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_a_program_gets_the_instance_and_its_exit_status_is_handed_on(
+def test_a_program_gets_the_instance_and_its_exit_status_is_the_command_s(
     env: dict[str, str], tmp_path: Path
 ) -> None:
     done = with_dagster(env, "python", "-c", f"{SHOW}; raise SystemExit(7)")
@@ -56,7 +55,7 @@ def test_a_program_gets_the_instance_and_its_exit_status_is_handed_on(
     ).read_text()
 
 
-def test_a_configuration_that_somebody_put_there_stays(env: dict[str, str], tmp_path: Path) -> None:
+def test_a_configuration_that_the_user_put_there_stays(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "dagster").mkdir()
     (tmp_path / "dagster" / "dagster.yaml").write_text("mine: true\n")
     assert with_dagster(env, "python", "-c", SHOW).returncode == 0
@@ -64,22 +63,25 @@ def test_a_configuration_that_somebody_put_there_stays(env: dict[str, str], tmp_
 
 
 @pytest.mark.parametrize(
-    ("change", "command", "status", "told"),
+    ("change", "command", "status", "parts"),
     [
-        ({}, "no-such-program", 2, "promo-assets: there is no program no-such-program to run"),
+        ({}, "no-such-program", 2, ["no program no-such-program"]),
         (
             {"PROMO_POSTGRES_URL": "", "PROMO_DAGSTER_POSTGRES_URL": ""},
             "dagster",
             1,
-            "promo-assets: Dagster keeps its history in the local Postgres, which does not run: `promo-assets up` starts it",
+            ["local Postgres", "Dagster's history", "is not running", "`promo-assets up`"],
         ),
     ],
 )
-def test_what_is_missing_is_told_in_one_line(
-    env: dict[str, str], change: dict[str, str], command: str, status: int, told: str
+def test_what_is_missing_is_named_in_one_line(
+    env: dict[str, str], change: dict[str, str], command: str, status: int, parts: list[str]
 ) -> None:
     done = with_dagster(env | change, command)
-    assert (done.returncode, done.stdout, done.stderr) == (status, "", f"{told}\n")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1)
+    assert done.stderr.startswith("promo-assets: ")
+    for part in parts:
+        assert part in done.stderr
 
 
 def test_a_database_that_is_missing_on_an_outside_server_is_named_without_the_password(
@@ -89,14 +91,15 @@ def test_a_database_that_is_missing_on_an_outside_server_is_named_without_the_pa
     done = with_dagster(env | {"PROMO_DAGSTER_POSTGRES_URL": f"{url}-missing"}, "dagster")
     assert done.returncode == 1
     assert done.stderr.startswith(
-        "promo-assets: Dagster's database promo-missing on 127.0.0.1 (PROMO_DAGSTER_POSTGRES_URL) must exist"
+        "promo-assets: Cannot connect to Dagster's database promo-missing on 127.0.0.1 "
+        "(PROMO_DAGSTER_POSTGRES_URL), which must exist: "
     )
     assert done.stderr.count("\n") == 1
     assert url.split(":")[2].split("@")[0] not in done.stderr
 
 
 @pytest.mark.parametrize("password", ["pa#s3cret", "pa?s3cret", "pa[s3cret"])
-def test_a_password_that_libpq_takes_as_it_is_is_not_taken_for_something_else(
+def test_a_password_with_characters_of_a_url_s_syntax_is_not_shown(
     env: dict[str, str], password: str
 ) -> None:
     nowhere = {
@@ -106,7 +109,8 @@ def test_a_password_that_libpq_takes_as_it_is_is_not_taken_for_something_else(
     done = with_dagster(env | nowhere, "dagster")
     assert done.returncode == 1
     assert done.stderr.startswith(
-        "promo-assets: Dagster's database dagster on 127.0.0.1 (PROMO_DAGSTER_POSTGRES_URL) must exist"
+        "promo-assets: Cannot connect to Dagster's database dagster on 127.0.0.1 "
+        "(PROMO_DAGSTER_POSTGRES_URL), which must exist: "
     )
     assert "s3cret" not in done.stderr + done.stdout
 
@@ -126,9 +130,9 @@ def test_the_url_names_the_driver(url: str, expected: str) -> None:
     assert sqlalchemy_url(url) == expected
 
 
-def test_the_streams_limit_and_the_retention_are_as_the_keeper_needs_them() -> None:
+def test_the_instance_s_limits_and_retention_are_what_the_sensor_needs() -> None:
     from promo_assets.stream.defs.assets import promo_stream
-    from promo_assets.stream.defs.sensor import CANCEL_TIMEOUT_S, LAUNCH_TIMEOUT_S
+    from promo_assets.stream.defs.liveness import CANCEL_TIMEOUT_S, LAUNCH_TIMEOUT_S
 
     config = yaml.safe_load((PROJECT_ROOT / "deploy" / "dagster.yaml").read_text())
     limits = {

@@ -1,6 +1,11 @@
 #!/usr/bin/env bash
-# `docker-compose config` reads the file as Docker does, and needs no engine. CI gets it; elsewhere its test is skipped where it is missing.
+# Installs docker-compose in CI. Its command `config` reads docker-compose.yml as Docker does, and needs
+# no engine. Elsewhere, a test that needs it is skipped if it is missing.
 set -u
-[ "${CI:-}" = true ] && ! command -v docker-compose >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || exit 0
+[ "${CI:-}" = true ] && [ "$(id -u)" = 0 ] || exit 0
+command -v docker-compose >/dev/null && exit 0
+command -v apt-get >/dev/null || exit 0
 export DEBIAN_FRONTEND=noninteractive
-{ apt-get update -qq && apt-get install -y -qq --no-install-recommends docker-compose; } >/dev/null || echo "docker-compose could not be installed" >&2
+{
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends docker-compose
+} >/dev/null || echo "install_compose.sh: cannot install docker-compose" >&2

@@ -1,4 +1,4 @@
-"""What docker-compose.yml promises, read from the file: it cannot be forgotten for a service that comes later."""
+"""Every service of docker-compose.yml follows the same rules, also one that is added later."""
 
 import re
 import subprocess
@@ -10,18 +10,23 @@ import yaml
 
 from promo_assets.jvm.java import java_home
 from promo_assets.settings import PROJECT_ROOT, Settings
-from promo_assets_tests.support.compose import FILE, SERVICES, config, needs_compose
+from promo_assets_tests.support.compose import (
+    COMPOSE_FILE,
+    SERVICES,
+    merge_files,
+    needs_compose,
+)
 from promo_assets_tests.support.spark_clusters import SPARK_HOME
 
-WHOLE = yaml.safe_load(FILE.read_text())
+COMPOSE = yaml.safe_load(COMPOSE_FILE.read_text())
 ONE_SHOT = {"prepare"}
 every_service = pytest.mark.parametrize("service", SERVICES)
 
 
-def test_it_keeps_to_the_compose_schema() -> None:
+def test_the_file_follows_the_schema_of_compose() -> None:
     check = Path(sys.executable).with_name("check-jsonschema")
     done = subprocess.run(
-        [check, "--builtin-schema", "vendor.compose-spec", FILE],
+        [check, "--builtin-schema", "vendor.compose-spec", COMPOSE_FILE],
         capture_output=True,
         text=True,
         check=False,
@@ -30,12 +35,12 @@ def test_it_keeps_to_the_compose_schema() -> None:
 
 
 @needs_compose
-def test_compose_itself_reads_it() -> None:
-    assert set(config(FILE)["services"]) == set(SERVICES)
+def test_docker_compose_reads_every_service() -> None:
+    assert set(merge_files(COMPOSE_FILE)["services"]) == set(SERVICES)
 
 
 @every_service
-def test_a_service_has_a_health_check_and_comes_back(service: str) -> None:
+def test_a_service_has_a_health_check_and_is_restarted(service: str) -> None:
     if service in ONE_SHOT:
         assert SERVICES[service]["restart"] == "on-failure"
     else:
@@ -44,23 +49,23 @@ def test_a_service_has_a_health_check_and_comes_back(service: str) -> None:
 
 
 @every_service
-def test_a_service_runs_as_somebody_else_than_root_from_a_pinned_image(service: str) -> None:
+def test_a_service_does_not_run_as_root_and_its_image_is_pinned(service: str) -> None:
     assert SERVICES[service]["user"] not in ("", "root", "0", 0)
     assert re.fullmatch(r"[a-z/-]+:\d+\.\d+(\.\d+)?(-\w+)?", SERVICES[service]["image"])
     assert SERVICES[service]["security_opt"] == ["no-new-privileges:true"]
 
 
 @every_service
-def test_nothing_is_published_but_the_ui_and_that_on_loopback_unless_asked(service: str) -> None:
+def test_only_the_ui_is_published_and_by_default_on_loopback(service: str) -> None:
     assert SERVICES[service].get("ports", []) == (
         ["${PROMO_UI_ADDRESS:-127.0.0.1:3000}:3000"] if service == "webserver" else []
     )
     assert service == "webserver" or SERVICES[service]["networks"] == ["promo"]
-    assert WHOLE["networks"]["promo"] == {"internal": True}
+    assert COMPOSE["networks"]["promo"] == {"internal": True}
 
 
 @every_service
-def test_a_secret_is_a_file_that_is_declared_and_a_setting_is_known(service: str) -> None:
+def test_secrets_are_declared_files_and_every_setting_exists(service: str) -> None:
     environment = SERVICES[service].get("environment", {})
     named = {
         value.removeprefix("/run/secrets/")
@@ -68,13 +73,13 @@ def test_a_secret_is_a_file_that_is_declared_and_a_setting_is_known(service: str
         if value.startswith("/run/secrets/")
     }
     assert named <= set(SERVICES[service].get("secrets", []))
-    assert set(SERVICES[service].get("secrets", [])) <= set(WHOLE["secrets"])
+    assert set(SERVICES[service].get("secrets", [])) <= set(COMPOSE["secrets"])
     assert not any(re.search(r"PASSWORD$|_URL$|TOKEN|SECRET", name) for name in environment)
     known = {f"PROMO_{name.upper()}" for name in Settings.model_fields}
     assert {name for name in environment if name.startswith("PROMO_")} <= known
 
 
-def test_who_knows_which_secret() -> None:
+def test_a_service_has_only_the_secrets_that_it_needs() -> None:
     assert {
         name: set(parts.get("secrets", []))
         for name, parts in SERVICES.items()
@@ -93,7 +98,7 @@ def test_who_knows_which_secret() -> None:
 
 
 @every_service
-def test_a_service_waits_until_those_can_be_used_that_its_settings_name(service: str) -> None:
+def test_a_service_waits_for_every_service_that_its_settings_name(service: str) -> None:
     settings = {
         name: str(value)
         for name, value in SERVICES[service].get("environment", {}).items()
@@ -103,20 +108,20 @@ def test_a_service_waits_until_those_can_be_used_that_its_settings_name(service:
         found[1] for value in settings.values() if (found := re.search(r"\b([a-z-]+):\d+", value))
     }
     hosts |= {"postgres"} if any(value.endswith("_url") for value in settings.values()) else set()
-    assert hosts <= _usable_before(service)
+    assert hosts <= _list_dependencies(service)
 
 
-def _usable_before(service: str) -> set[str]:
+def _list_dependencies(service: str) -> set[str]:
     waits_for = [
         name
         for name, how in SERVICES[service].get("depends_on", {}).items()
         if how["condition"] != "service_started"
     ]
-    return set(waits_for).union(*map(_usable_before, waits_for))
+    return set(waits_for).union(*map(_list_dependencies, waits_for))
 
 
-def test_a_workers_java_gets_the_options_that_cut_executors_logs() -> None:
-    """By Spark's own program, which says what it runs."""
+def test_a_spark_worker_gets_the_options_that_rotate_executors_logs() -> None:
+    """Spark's own launcher prints the command that it runs."""
     worker = SERVICES["spark-worker"]
     _, worker_class, *_ = worker["command"]
     env = {
@@ -151,12 +156,12 @@ def test_data_lie_in_named_volumes() -> None:
         for volume in service.get("volumes", [])
         if not volume.startswith((".", "/"))
     }
-    assert used == set(WHOLE["volumes"]) == {"kafka", "postgres", "namenode", "datanode", "promo"}
+    assert used == set(COMPOSE["volumes"]) == {"kafka", "postgres", "namenode", "datanode", "promo"}
 
 
-def test_the_image_has_what_the_commands_name_and_no_secret() -> None:
-    """Files of the checkout that go into the image, by .dockerignore and COPY."""
-    let_in = {
+def test_the_image_contains_the_files_that_the_commands_name_and_no_secret() -> None:
+    """.dockerignore and COPY decide which files of the checkout are in the image."""
+    allowed = {
         line[1:]
         for line in (PROJECT_ROOT / ".dockerignore").read_text().splitlines()
         if line.startswith("!")
@@ -164,7 +169,7 @@ def test_the_image_has_what_the_commands_name_and_no_secret() -> None:
     copied = re.findall(
         r"^COPY --chown=promo (.+) \S+$", (PROJECT_ROOT / "Dockerfile").read_text(), re.MULTILINE
     )
-    assert {name.split("/")[0] for line in copied for name in line.split()} == let_in
+    assert {name.split("/")[0] for line in copied for name in line.split()} == allowed
     named = {
         part
         for service in SERVICES.values()
@@ -176,7 +181,7 @@ def test_the_image_has_what_the_commands_name_and_no_secret() -> None:
     assert "secrets/" in (PROJECT_ROOT / ".gitignore").read_text().splitlines()
 
 
-def test_secrets_are_made_once_and_hold_together(tmp_path: Path) -> None:
+def test_secrets_are_created_once_and_the_urls_contain_the_passwords(tmp_path: Path) -> None:
     def make() -> dict[str, str]:
         subprocess.run(
             ["bash", str(PROJECT_ROOT / "deploy" / "make-secrets.sh")],
@@ -187,7 +192,7 @@ def test_secrets_are_made_once_and_hold_together(tmp_path: Path) -> None:
         return {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
 
     made = make()
-    assert set(made) == set(WHOLE["secrets"])
+    assert set(made) == set(COMPOSE["secrets"])
     assert (
         made["stream_url"]
         == f"postgresql://promo_stream:{made['stream_password']}@postgres:5432/promo"
@@ -201,7 +206,7 @@ def test_secrets_are_made_once_and_hold_together(tmp_path: Path) -> None:
     assert make() == made
 
 
-def test_every_setting_stands_in_the_example_of_an_env_file() -> None:
+def test_every_setting_is_in_the_example_of_an_env_file() -> None:
     example = (PROJECT_ROOT / ".env.example").read_text()
     missing = [name for name in Settings.model_fields if f"#PROMO_{name.upper()}=" not in example]
     assert missing == []

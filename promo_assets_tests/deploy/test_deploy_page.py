@@ -1,4 +1,4 @@
-"""docs/deploy.md: its override is merged by docker-compose, its commands for the owner are run."""
+"""docker-compose merges the override of docs/deploy.md; the page's commands for the owner work."""
 
 import os
 import re
@@ -15,13 +15,13 @@ from psycopg.errors import InsufficientPrivilege
 
 from promo_assets.settings import PROJECT_ROOT, Settings
 from promo_assets_tests.support.compose import (
-    FILE,
+    COMPOSE_FILE,
     POSTGRES_PROGRAMS,
     SERVICES,
-    config,
+    merge_files,
     needs_compose,
 )
-from promo_assets_tests.support.pages import blocks, commands_of_containers_here
+from promo_assets_tests.support.pages import install_fake_docker, read_blocks
 from promo_assets_tests.support.world import World, world
 
 __all__ = ["world"]
@@ -30,11 +30,11 @@ LAKE_PASSWORD = "l4ke#?"
 
 
 @needs_compose
-def test_the_override_of_the_page_leads_to_another_kafka_and_another_hdfs(tmp_path: Path) -> None:
+def test_the_override_of_the_page_selects_another_kafka_and_another_hdfs(tmp_path: Path) -> None:
     override = tmp_path / "docker-compose.override.yml"
-    (block,) = blocks("deploy.md", "Your own Kafka and HDFS", "yaml")
+    (block,) = read_blocks("deploy.md", "Your own Kafka and HDFS", "yaml")
     override.write_text(block)
-    merged = config(FILE, override)
+    merged = merge_files(COMPOSE_FILE, override)
     assert set(merged["services"]) == set(SERVICES)
     kafka = {
         "PROMO_KAFKA_BOOTSTRAP_SERVERS": "kafka-1.example:9093,kafka-2.example:9093",
@@ -42,17 +42,17 @@ def test_the_override_of_the_page_leads_to_another_kafka_and_another_hdfs(tmp_pa
         "PROMO_KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
         "PROMO_KAFKA_CA_FILE": "/run/secrets/kafka_ca",
     }
-    assert changed("code-location", merged) == kafka | {
+    assert list_changes("code-location", merged) == kafka | {
         "PROMO_KAFKA_USERNAME": "promo_stream",
         "PROMO_KAFKA_PASSWORD_FILE": "/run/secrets/kafka_password",
         "PROMO_LAKE_ROOT": "hdfs://namenode.example:8020",
         "PROMO_CHECKPOINT_DIR": "hdfs://namenode.example:8020/user/promo/checkpoint",
     }
-    assert changed("prepare", merged) == kafka | {
+    assert list_changes("prepare", merged) == kafka | {
         "PROMO_KAFKA_USERNAME": "promo_admin",
         "PROMO_KAFKA_PASSWORD_FILE": "/run/secrets/kafka_admin_password",
     }
-    assert {name for service in SERVICES for name in changed(service, merged)} <= {
+    assert {name for service in SERVICES for name in list_changes(service, merged)} <= {
         f"PROMO_{name.upper()}" for name in Settings.model_fields
     }
     for service, added in (
@@ -65,7 +65,7 @@ def test_the_override_of_the_page_leads_to_another_kafka_and_another_hdfs(tmp_pa
         mounted = [str(volume).split(":") for volume in merged["services"][service]["volumes"]]
         conf = SERVICES[service]["environment"]["HADOOP_CONF_DIR"]
         assert [parts[0] for parts in mounted if parts[1:] == [conf, "ro"]] == [
-            str(FILE.parent / "hadoop")
+            str(COMPOSE_FILE.parent / "hadoop")
         ]
     assert merged["networks"]["promo"].get("internal", False) is False
     assert not any(
@@ -73,8 +73,8 @@ def test_the_override_of_the_page_leads_to_another_kafka_and_another_hdfs(tmp_pa
     )
 
 
-def changed(service: str, merged: dict) -> dict[str, str]:
-    """The service's settings that the override gives it."""
+def list_changes(service: str, merged: dict) -> dict[str, str]:
+    """Return the settings of the service that the override adds or changes."""
     before = SERVICES[service].get("environment", {})
     return {
         name: value
@@ -83,11 +83,11 @@ def changed(service: str, merged: dict) -> dict[str, str]:
     }
 
 
-def test_the_limit_that_the_page_names_is_read_by_the_sessions_from_this_machines_file() -> None:
+def test_sessions_read_the_limit_that_the_page_names_from_this_machines_file() -> None:
     assert re.search(r"^spark\.cores\.max +2$", SPARK_DEFAULTS.read_text(), re.MULTILINE)
     conf = SERVICES["code-location"]["environment"]["SPARK_CONF_DIR"]
     assert f"./deploy/spark:{conf}:ro" in SERVICES["code-location"]["volumes"]
-    assert yaml.safe_load(SERVICES["spark-worker"]["command"][4]) == 3  # as the page counts
+    assert yaml.safe_load(SERVICES["spark-worker"]["command"][4]) == 3  # the page's figure
 
 
 @pytest.fixture
@@ -101,13 +101,14 @@ def roles(world: World) -> Iterator[None]:
             world.execute(f"DROP ROLE {role}")
 
 
-def test_a_new_role_is_made_with_its_password_from_the_file_and_given_its_rights_by_the_owner(
+def test_the_pages_commands_create_a_role_with_the_password_of_its_file_and_its_rights(
     world: World, roles: None
 ) -> None:
     (world.home / "lake_password").write_text(LAKE_PASSWORD)
-    make_role, apply = blocks("deploy.md", "Upgrade")[1], blocks("deploy.md", "Commands")[1]
-    run_here(world, make_role.replace("/run/secrets", str(world.home)))
-    run_here(world, apply)
+    make_role = read_blocks("deploy.md", "Upgrade")[1]
+    apply = read_blocks("deploy.md", "Commands")[1]
+    run_on_this_machine(world, make_role.replace("/run/secrets", str(world.home)))
+    run_on_this_machine(world, apply)
     lake = {"user": "promo_lake", "password": LAKE_PASSWORD}
     with psycopg.connect(world.postgres_url, **lake) as connection:  # pyright: ignore[reportArgumentType]
         assert connection.execute(
@@ -121,19 +122,19 @@ def test_a_new_role_is_made_with_its_password_from_the_file_and_given_its_rights
     assert granted == (True,)
 
 
-def run_here(world: World, block: str) -> None:
+def run_on_this_machine(world: World, block: str) -> None:
     owner = urlsplit(world.postgres_url)
     path = [
-        commands_of_containers_here(world.home / f"bin-{len(list(world.home.glob('bin-*')))}"),
+        install_fake_docker(world.home / f"bin-{len(list(world.home.glob('bin-*')))}"),
         POSTGRES_PROGRAMS,
     ]
     path += [Path(sys.executable).parent, os.environ["PATH"]]
-    of_container = {
+    container_env = {
         "PGHOST": "127.0.0.1",
         "PGPORT": str(owner.port),
         "PGPASSWORD": str(owner.password),
     }
-    env = world.env | of_container | {"PATH": os.pathsep.join(map(str, path))}
+    env = world.env | container_env | {"PATH": os.pathsep.join(map(str, path))}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],
         env=env,

@@ -1,4 +1,4 @@
-"""The image's build without Docker: the Dockerfile's own lines, in a folder of this machine instead of an image."""
+"""Runs the Dockerfile's lines without Docker, in a folder of this machine instead of an image."""
 
 import os
 import re
@@ -20,11 +20,11 @@ COPIES = [
     line.removeprefix("RUN ") for line in LINES if line.startswith("RUN ") and "setup.py" in line
 ]
 BEFORE_BUILD = sum(line.startswith("COPY ") for line in LINES[: LINES.index(f"RUN {BUILD}")])
-DOCKERS_SHELL = ["/bin/sh", "-c"]
+DOCKER_SHELL = ["/bin/sh", "-c"]
 
 
-def test_the_environments_own_python_fetches_the_jars(tmp_path: Path) -> None:
-    """The first `python` of the image's PATH is not there yet when the line begins."""
+def test_the_virtual_environments_python_downloads_the_jars(tmp_path: Path) -> None:
+    """The first `python` of the image's PATH does not exist yet when the line starts."""
     system, own = tmp_path / "system", tmp_path / "own"
     system.mkdir()
     (system / "python").write_text(
@@ -35,7 +35,7 @@ def test_the_environments_own_python_fetches_the_jars(tmp_path: Path) -> None:
         program.chmod(0o755)
     path = f"{tmp_path}/.venv/bin:{system}:/usr/bin:/bin"
     done = subprocess.run(
-        [*DOCKERS_SHELL, BUILD],
+        [*DOCKER_SHELL, BUILD],
         cwd=tmp_path,
         env={"PATH": path},
         capture_output=True,
@@ -50,17 +50,17 @@ def test_the_environments_own_python_fetches_the_jars(tmp_path: Path) -> None:
 
 
 @pytest.mark.whole
-def test_what_the_dockerfile_copies_and_runs_makes_our_commands_and_hdfs(tmp_path: Path) -> None:
+def test_the_image_can_run_the_projects_commands_and_hdfs(tmp_path: Path) -> None:
     base, system = tmp_path / "image", tmp_path / "system"
     for folder in (base, system):
         folder.mkdir()
     (system / "python").symlink_to(os.path.realpath(sys.executable))
-    developers_own = str(Path(sys.executable).parent)
+    developers_bin = str(Path(sys.executable).parent)
     path = os.pathsep.join(
         [
             f"{base}/.venv/bin",
             str(system),
-            *(p for p in os.environ["PATH"].split(os.pathsep) if p != developers_own),
+            *(p for p in os.environ["PATH"].split(os.pathsep) if p != developers_bin),
         ]
     )
     env = {
@@ -78,7 +78,7 @@ def test_what_the_dockerfile_copies_and_runs_makes_our_commands_and_hdfs(tmp_pat
 
     for names in COPIES[:BEFORE_BUILD]:
         _copy(base, names)
-    run(*DOCKERS_SHELL, BUILD)
+    run(*DOCKER_SHELL, BUILD)
     for names in COPIES[BEFORE_BUILD:]:
         _copy(base, names)
     assert "with-dagster" in run("promo-assets", "--help")
@@ -96,7 +96,7 @@ def test_what_the_dockerfile_copies_and_runs_makes_our_commands_and_hdfs(tmp_pat
 
 
 def _copy(base: Path, names: list[str]) -> None:
-    """As COPY does it: of a folder what is in it."""
+    """Do what COPY does: of a folder, it copies the content."""
     *sources, target = names
     for source in sources:
         if (PROJECT_ROOT / source).is_dir():

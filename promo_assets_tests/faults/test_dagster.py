@@ -1,7 +1,10 @@
-"""The stream under a real `dagster dev`: the sensor starts it, follows it up however it ends, and each campaign arrives once."""
+"""The stream under a real `dagster dev`: however it ends, the sensor starts it again.
+
+Each campaign arrives once.
+"""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import dagster as dg
 import psutil
@@ -10,14 +13,15 @@ import pytest
 from dagster import DagsterRunStatus as Status
 
 from promo_assets.stream.ledger.lease import read_heartbeat
-from promo_assets_tests.support.dagster_dev import DagsterDev, dagster_dev, page_of
+from promo_assets_tests.support.dagster_dev import DagsterDev, dagster_dev, read_asset_page
 from promo_assets_tests.support.expectation import campaign, problems
 from promo_assets_tests.support.stream_process import wait_for
 from promo_assets_tests.support.world import World
 
 ENDED_BY_SENSOR = "The sensor found this run dead"
 NOW = int(time.time())
-ARRIVAL_S = 180  # a session and its first micro-batch take 10 s on a quiet machine, and much longer on a busy one
+# A session and its first micro-batch take 10 s on an idle machine, and much longer on a busy one.
+ARRIVAL_S = 180
 TEXTS = {"state", "last_error", "waiting_campaigns", "latest_rejections"}
 FAVOURITES = {(f"client-{number}", "restaurant") for number in range(3_000)}
 
@@ -28,160 +32,194 @@ def dagster(world: World) -> Iterator[DagsterDev]:
         yield started
 
 
+class Scenario:
+    """A world with a stream under `dagster dev`, the campaigns sent to it, and a clock of steps."""
+
+    def __init__(self, world: World, dagster: DagsterDev, report: Callable[[str], None]):
+        self.world = world
+        self.dagster = dagster
+        self.report = report
+        self.sent: list[dict] = []
+        world.favour(sorted(FAVOURITES))
+
+    def send(self) -> None:
+        number = len(self.sent)
+        self.sent.append(campaign("restaurant", f"promo-{number}", NOW - 100, NOW + 86_400))
+        self.world.send(self.sent[-1], partition=len(self.sent) % 3)
+
+    def await_arrival(self, what: str) -> str:
+        """Wait until every campaign has reached every client. Returns the run that is streaming."""
+        wait_for(self._has_arrived, what, ARRIVAL_S)
+        run_id = self._find_streaming_run()
+        assert run_id
+        return run_id
+
+    def _has_arrived(self) -> bool:
+        rows = self.world.execute("SELECT count(*) FROM subscribers_feedback")
+        expected = len(self.sent) * len(FAVOURITES)
+        return rows == [(expected,)] and problems(self.world, self.sent, [FAVOURITES]) == []
+
+    def _find_streaming_run(self) -> str | None:
+        """Return the one unfinished run, if it holds the lock."""
+        with psycopg.connect(self.world.postgres_url) as connection:
+            heartbeat = read_heartbeat(connection)
+        unfinished = [run.run_id for run in self.dagster.runs() if not run.is_finished]
+        if unfinished and heartbeat.locked and heartbeat.holder == f"dagster run {unfinished[0]}":
+            return unfinished[0]
+        return None
+
+    def await_status(self, run_id: str, status: Status, what: str, seconds: float) -> None:
+        wait_for(lambda: self.dagster.status(run_id) == status, what, seconds)
+
+
 @pytest.fixture
-def clock(capsys: pytest.CaptureFixture[str]):
-    """Says how long each step took."""
+def scenario(world: World, dagster: DagsterDev, capsys: pytest.CaptureFixture[str]) -> Scenario:
+    """A scenario that prints how long each step took."""
     last = [time.monotonic()]
 
-    def said(step: str) -> None:
+    def report(step: str) -> None:
         with capsys.disabled():
             print(f"\n  {time.monotonic() - last[0]:5.1f} s {step}", end="", flush=True)
         last[0] = time.monotonic()
 
-    return said
+    return Scenario(world, dagster, report)
 
 
 @pytest.mark.timeout(900)
-def test_the_keeper_follows_up_every_end_and_each_campaign_arrives_once(
-    world: World, dagster: DagsterDev, clock
+def test_the_sensor_restarts_the_stream_after_every_end_and_each_campaign_arrives_once(
+    scenario: Scenario,
 ) -> None:
-    world.favour(sorted(FAVOURITES))
-    sent: list[dict] = []
-
-    def send() -> None:
-        sent.append(campaign("restaurant", f"promo-{len(sent)}", NOW - 100, NOW + 86_400))
-        world.send(sent[-1], partition=len(sent) % 3)
-
-    def arrived() -> bool:
-        wanted = len(sent) * len(FAVOURITES)
-        return (
-            world.execute("SELECT count(*) FROM subscribers_feedback") == [(wanted,)]
-            and problems(world, sent, [FAVOURITES]) == []
-        )
-
-    def streams() -> str | None:
-        """The one run that holds the lock."""
-        with psycopg.connect(world.postgres_url) as connection:
-            heartbeat = read_heartbeat(connection)
-        living = [run.run_id for run in dagster.runs() if not run.is_finished]
-        return (
-            living[0]
-            if living and heartbeat.locked and heartbeat.holder == f"dagster run {living[0]}"
-            else None
-        )
-
-    send()
-    wait_for(arrived, "the first campaign, by a run that the sensor started", ARRIVAL_S)
-    first = streams()
-    assert first
-    clock("to the first campaign's arrival")
+    dagster = scenario.dagster
+    scenario.send()
+    first = scenario.await_arrival("the first campaign, by a run that the sensor started")
+    scenario.report("to the first campaign's arrival")
     assert len(dagster.runs()) == 1
+    check_metrics(scenario, first)
+    check_pages(scenario)
 
-    def plots() -> dict | None:
-        found = metrics(dagster, first, "notifications", len(FAVOURITES))
-        return found if found and "lag_messages" in found else None
+    terminate(scenario, first)
+    scenario.send()
+    second = scenario.await_arrival("the campaign after the termination")
+    scenario.report("to the arrival of the next campaign")
 
-    plotted = wait_for(plots, "metrics of the output topic, and how far it is behind", 15)
-    counted = (
-        "campaigns",
-        "notifications",
-        "rejected",
-        "expired",
-        "waiting",
-        "lag_messages",
-        "lag_seconds",
-    )
-    assert {name: plotted[name] for name in counted} == {
-        "campaigns": 1, "notifications": 3_000, "rejected": 0, "expired": 0, "waiting": 0, "lag_messages": 0, "lag_seconds": 0,
-    }  # fmt: skip
-    moved = (
+    scenario.send()
+    psutil.Process(dagster.pid(second)).kill()
+    scenario.await_status(second, Status.FAILURE, "the killed run as failed", 20)
+    third = scenario.await_arrival("the campaign around the kill of the run")
+    scenario.report("from the kill of the run to the arrival of the next campaign")
+
+    dagster.kill_everything()
+    assert dagster.status(third) == Status.STARTED  # nobody has recorded its death
+    scenario.send()
+    dagster.start()
+    scenario.await_status(third, Status.FAILURE, "the dead run as failed", ARRIVAL_S)
+    assert ENDED_BY_SENSOR in dagster.find_log_messages(third, ENDED_BY_SENSOR)[0]
+    scenario.report("from the kill of everything to the report of the dead run")
+    fourth = scenario.await_arrival("the campaign after the kill of everything")
+    scenario.report("to the arrival of the next campaign")
+
+    assert [(run.run_id, run.status) for run in dagster.runs()] == [
+        (fourth, Status.STARTED),
+        (third, Status.FAILURE),
+        (second, Status.FAILURE),
+        (first, Status.CANCELED),
+    ]
+    interrupt(scenario)
+    assert problems(scenario.world, scenario.sent, [FAVOURITES]) == []
+
+
+def interrupt(scenario: Scenario) -> None:
+    scenario.dagster.interrupt()
+    wait_for(lambda: scenario.dagster.members() == [], "the end of all processes", 20)
+    scenario.report("to the end of `dagster dev`")
+
+
+def check_metrics(scenario: Scenario, run_id: str) -> None:
+    """The output topic's page shows the first campaign, and how far the stream is behind."""
+    dagster = scenario.dagster
+
+    def read_metrics_with_lag() -> dict | None:
+        metrics = read_metrics(dagster, run_id, "notifications", len(FAVOURITES))
+        return metrics if metrics and "lag_messages" in metrics else None
+
+    metrics = wait_for(read_metrics_with_lag, "metrics of the output topic and its lag", 15)
+    expected = {"campaigns": 1, "notifications": 3_000, "rejected": 0, "expired": 0, "waiting": 0}
+    expected |= {"lag_messages": 0, "lag_seconds": 0}
+    assert {name: metrics[name] for name in expected} == expected
+    positive = (
         "batches",
         "rows_per_second",
         "batch_seconds",
         "last_batch_latency_seconds",
         "notifications_per_minute",
     )
-    assert all(plotted[name] > 0 for name in moved)
-    assert (page_of(dagster)["state"], page_of(dagster)["last_error"]) == ("running", "none")
-    clock("to its metrics")
+    assert all(metrics[name] > 0 for name in positive)
+    assert (read_asset_page(dagster)["state"], read_asset_page(dagster)["last_error"]) == (
+        "running",
+        "none",
+    )
+    scenario.report("to its metrics")
 
-    waits = campaign("restaurant", "waits | for *it*", NOW + 80_000, NOW + 86_400)
-    world.send(waits, b"broken")
-    shown = wait_for(
-        lambda: (now := page_of(dagster))["waiting"] == now["rejected"] == 1 and now,
-        "what waits and was rejected on the page",
+
+def check_pages(scenario: Scenario) -> None:
+    """The pages show a campaign that waits and a message that was rejected."""
+    dagster = scenario.dagster
+    waiting = campaign("restaurant", "waits | for *it*", NOW + 80_000, NOW + 86_400)
+    scenario.world.send(waiting, b"broken")
+    page = wait_for(
+        lambda: (now := read_asset_page(dagster))["waiting"] == now["rejected"] == 1 and now,
+        "the waiting campaign and the rejected message on the page",
         30,
     )
-    assert "waits \\| for \\*it\\* |" in shown["waiting_campaigns"]
-    assert "| the value is not JSON: Expecting value (character 0) |" in shown["latest_rejections"]
+    assert "waits \\| for \\*it\\* |" in page["waiting_campaigns"]
+    assert "| the value is not JSON: Expecting value (character 0) |" in page["latest_rejections"]
     dead_letters = dg.AssetKey("promo_dead_letters")
     wait_for(
         lambda: dagster.instance.get_latest_materialization_event(dead_letters),
-        "what was rejected on the dead letters' page",
+        "the rejected message on the dead letters' page",
         15,
     )
-    assert page_of(dagster, "promo_dead_letters")["latest_rejections"] == shown["latest_rejections"]
-    assert abs(time.time() - shown["heartbeat"]) < 30
-    assert NOW < shown["running_since"] < shown["heartbeat"]
+    assert (
+        read_asset_page(dagster, "promo_dead_letters")["latest_rejections"]
+        == page["latest_rejections"]
+    )
+    assert abs(time.time() - page["heartbeat"]) < 30
+    assert NOW < page["running_since"] < page["heartbeat"]
 
+
+def terminate(scenario: Scenario, run_id: str) -> None:
+    """A terminated run is canceled, and its processes are gone, within 10 s."""
+    dagster = scenario.dagster
     wait_for(dagster.web_server_answers, "the web server", 60)
-    process = psutil.Process(dagster.pid(first))
+    process = psutil.Process(dagster.pid(run_id))
     family = [process, *process.children(recursive=True)]
     assert any("java" in member.name() for member in family)
     began = time.monotonic()
-    dagster.terminate(first)
-    wait_for(lambda: dagster.status(first) == Status.CANCELED, "the terminated run as canceled", 10)
+    dagster.terminate(run_id)
+    scenario.await_status(run_id, Status.CANCELED, "the terminated run as canceled", 10)
     assert psutil.wait_procs(family, 10 - (time.monotonic() - began))[1] == []
-    assert page_of(dagster)["state"] == "stopped"
-    clock("to the end of the terminated run and of its processes")
-    send()
-    wait_for(arrived, "the campaign after the termination", ARRIVAL_S)
-    second = streams()
-    assert second
-    clock("to the arrival of the next campaign")
-
-    send()
-    psutil.Process(dagster.pid(second)).kill()
-    wait_for(lambda: dagster.status(second) == Status.FAILURE, "the killed run as failed", 20)
-    wait_for(arrived, "the campaign around the kill of the run", ARRIVAL_S)
-    third = streams()
-    assert third
-    clock("from the kill of the run to the arrival of the next campaign")
-
-    dagster.kill_everything()
-    assert dagster.status(third) == Status.STARTED  # nobody noted its death
-    send()
-    dagster.start()
-    wait_for(lambda: dagster.status(third) == Status.FAILURE, "the dead run as failed", ARRIVAL_S)
-    assert ENDED_BY_SENSOR in dagster.said(third, ENDED_BY_SENSOR)[0]
-    clock("from the kill of everything to the report of the dead run")
-    wait_for(arrived, "the campaign after the kill of everything", ARRIVAL_S)
-    fourth = streams()
-    assert fourth
-    clock("to the arrival of the next campaign")
-
-    assert [(run.run_id, run.status) for run in dagster.runs()] == [
-        (fourth, Status.STARTED), (third, Status.FAILURE), (second, Status.FAILURE), (first, Status.CANCELED),
-    ]  # fmt: skip
-    dagster.interrupt()
-    wait_for(lambda: dagster.members() == [], "the end of all processes", 20)
-    clock("to the end of `dagster dev`")
-    assert problems(world, sent, [FAVOURITES]) == []
+    assert read_asset_page(dagster)["state"] == "stopped"
+    scenario.report("to the end of the terminated run and of its processes")
 
 
-def metrics(dagster: DagsterDev, run_id: str, name: str, value: float) -> dict[str, float] | None:
-    """The numeric metadata of the run's last materialization of the output topic with this value; of the feedback table alike."""
+def read_metrics(
+    dagster: DagsterDev, run_id: str, name: str, value: float
+) -> dict[str, float] | None:
+    """Return the numeric metadata of the run's last materialization in which `name` has this value.
+
+    Those of the output topic and of the feedback table must agree.
+    """
     found = []
     for asset in ("promo_notifications", "subscribers_feedback"):
         records = dagster.instance.fetch_materializations(dg.AssetKey(asset), limit=50).records
-        of_run = [record.asset_materialization for record in records if record.run_id == run_id]
+        events = [record.asset_materialization for record in records if record.run_id == run_id]
         numbers = [
             {key: entry.value for key, entry in event.metadata.items() if key not in TEXTS}
-            for event in of_run
+            for event in events
             if event
         ]
-        found += [shown for shown in numbers if shown[name] == value][:1]
+        found += [metrics for metrics in numbers if metrics[name] == value][:1]
         assert all(
-            isinstance(number, int | float) for shown in numbers for number in shown.values()
+            isinstance(each, int | float) for metrics in numbers for each in metrics.values()
         )
     return found[0] if len(found) == 2 and found[0] == found[1] else None

@@ -1,15 +1,17 @@
-"""No room for the checkpoint: the stream says so in one line and ends; with room again, nothing is missing."""
+"""The checkpoint's disk is full: the stream ends with one clear line, and nothing is lost."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from promo_assets_tests.faults.test_kill import NOW
 from promo_assets_tests.support.expectation import campaign, problems
 from promo_assets_tests.support.stream_process import StreamProcess
 from promo_assets_tests.support.world import World
+
+NOW = int(time.time())
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", folder], check=True)
 
 
-def test_without_room_for_the_checkpoint_one_clear_line_and_nothing_lost(
+def test_a_full_disk_ends_the_stream_with_one_line_and_the_next_run_delivers_everything(
     world: World, full_disk: Path
 ) -> None:
     world.favour([("c", "r")])
@@ -44,9 +46,11 @@ def test_without_room_for_the_checkpoint_one_clear_line_and_nothing_lost(
     stream = StreamProcess(world, "--until-caught-up", env={"PROMO_CHECKPOINT_DIR": str(full_disk)})
     try:
         assert stream.process.wait(90) == 1
-        said = [line for line in stream.tail().splitlines() if line.startswith("promo-assets: ")]
-        assert len(said) == 1
-        assert "No space left on device" in said[0]
+        output = stream.tail().splitlines()
+        messages = [line for line in output if line.startswith("promo-assets: ")]
+        assert len(messages) == 1
+        assert str(full_disk) in messages[0]
+        assert "No space left on device" in messages[0]
         assert "Traceback" not in stream.tail()
     finally:
         stream.end()

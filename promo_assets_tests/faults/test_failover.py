@@ -1,6 +1,7 @@
-"""Postgres is lost under load, and its standby comes back at the same address: the stream goes on by itself."""
+"""Postgres is lost under load, its standby takes over at the same address, the stream goes on."""
 
 import json
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -8,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from promo_assets_tests.faults.test_kill import NOW, Load
 from promo_assets_tests.support.expectation import campaign, problems
+from promo_assets_tests.support.load import Load
 from promo_assets_tests.support.postgres_server import PostgresServer, Standby
 from promo_assets_tests.support.stream_process import StreamProcess, wait_for
 from promo_assets_tests.support.world import World, make_database
 
-FOLLOWING = "SELECT count(*) > 0 FROM pg_stat_replication WHERE application_name = 'standby' AND state = 'streaming'"
-WAITED_FOR = "SELECT count(*) > 0 FROM pg_stat_replication WHERE application_name = 'standby' AND sync_state = 'sync'"
+NOW = int(time.time())
+STANDBY_STREAMS = """SELECT count(*) > 0 FROM pg_stat_replication
+    WHERE application_name = 'standby' AND state = 'streaming'"""
+STANDBY_IS_SYNCHRONOUS = """SELECT count(*) > 0 FROM pg_stat_replication
+    WHERE application_name = 'standby' AND sync_state = 'sync'"""
 CAUGHT_UP = "SELECT count(*) = 0 FROM pg_stat_replication WHERE replay_lsn < pg_current_wal_lsn()"
 
 
@@ -43,20 +47,21 @@ def world(primary: PostgresServer, services, tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture
 def standby(world: World, primary: PostgresServer, tmp_path: Path) -> Iterator[Standby]:
-    """Follows from here on; it is the test's matter whether the primary waits for it."""
+    """A standby that follows the primary. The test decides whether commits wait for it."""
     with Standby(tmp_path / "standby", primary) as server:
-        wait_for(lambda: primary.execute(FOLLOWING) == [(True,)], "the standby to follow")
+        wait_for(lambda: primary.execute(STANDBY_STREAMS) == [(True,)], "the standby to follow")
         yield server
 
 
 @pytest.mark.timeout(300)
-def test_a_standby_that_commits_wait_for_takes_over_and_every_pair_is_in_both_sinks_once(
+def test_after_a_failover_to_a_synchronous_standby_every_pair_is_in_both_sinks_once(
     world: World, primary: PostgresServer, standby: Standby
 ) -> None:
     primary.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
     primary.execute("SELECT pg_reload_conf()")
     wait_for(
-        lambda: primary.execute(WAITED_FOR) == [(True,)], "the primary to wait for the standby"
+        lambda: primary.execute(STANDBY_IS_SYNCHRONOUS) == [(True,)],
+        "the primary to wait for the standby",
     )
     load = Load(world, seed=11)
     load.send_some(10)
@@ -70,7 +75,7 @@ def test_a_standby_that_commits_wait_for_takes_over_and_every_pair_is_in_both_si
         standby.take_over(primary.port)
         taken_over = len(world.rows())
         load.send_some(5)
-        wait_for(lambda: len(world.rows()) > taken_over, "rows after the fail-over", 120)
+        wait_for(lambda: len(world.rows()) > taken_over, "rows after the failover", 120)
         wait_for(
             lambda: load.problems() == [] or stream.process.poll() is not None,
             "everything in both sinks",
@@ -84,10 +89,10 @@ def test_a_standby_that_commits_wait_for_takes_over_and_every_pair_is_in_both_si
 
 @pytest.mark.timeout(300)
 @pytest.mark.whole
-def test_a_standby_that_nobody_waits_for_loses_commits_and_kafka_is_ahead(
+def test_an_asynchronous_standby_loses_commits_and_kafka_is_ahead(
     world: World, primary: PostgresServer, standby: Standby
 ) -> None:
-    """The control, and what docs/security.md says of such a fail-over."""
+    """This is the control, and what docs/security.md says of such a failover."""
     followers = {(f"client-{number}", "r") for number in range(50)}
     kept, lost = (campaign("r", name, NOW - 100, NOW + 86_400) for name in ("kept", "lost"))
     world.favour(sorted(followers))
@@ -99,45 +104,43 @@ def test_a_standby_that_nobody_waits_for_loses_commits_and_kafka_is_ahead(
         )
         wait_for(lambda: primary.execute(CAUGHT_UP) == [(True,)], "the standby to have all of it")
         with standby.frozen():
-            primary.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_replication"
-            )  # else the network would hold what is sent
+            # Otherwise the connection would buffer what is sent to the standby.
+            primary.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
             world.send(lost)
             wait_for(
                 lambda: len(world.messages()) == 100 and is_settled(world),
-                "notifications of what the standby has not got",
+                "notifications of a campaign that the standby has not received",
                 60,
             )
             primary.kill()
         standby.take_over(primary.port)
         later = campaign("r", "later", NOW - 100, NOW + 86_400)
         world.send(later)
-        wait_for(lambda: len(world.messages()) == 150, "notifications after the fail-over", 120)
+        wait_for(lambda: len(world.messages()) == 150, "notifications after the failover", 120)
         assert stream.process.poll() is None, stream.tail()
     finally:
         stream.end()
     found = problems(world, [kept, lost, later], [followers])
     assert sum(problem.startswith("a message without a row") for problem in found) == 50, found[:5]
     assert {row["adv_campaign_id"] for row in world.rows()} == {"kept", "later"}
-    again = StreamProcess(
-        world, "--until-caught-up", env={"PROMO_CHECKPOINT_DIR": str(world.home / "new")}
-    )
+    read_again_with_a_new_checkpoint(world)
+    rows = Counter(row["adv_campaign_id"] for row in world.rows())
+    assert rows == {"kept": 50, "lost": 50, "later": 50}
+    messages = Counter(json.loads(each.value())["adv_campaign_id"] for each in world.messages())
+    assert messages == {"kept": 50, "lost": 100, "later": 50}
+
+
+def read_again_with_a_new_checkpoint(world: World) -> None:
+    new_checkpoint = {"PROMO_CHECKPOINT_DIR": str(world.home / "new")}
+    stream = StreamProcess(world, "--until-caught-up", env=new_checkpoint)
     try:
-        assert again.process.wait(120) == 0, again.tail()
+        assert stream.process.wait(120) == 0, stream.tail()
     finally:
-        again.end()
-    assert Counter(row["adv_campaign_id"] for row in world.rows()) == {
-        "kept": 50,
-        "lost": 50,
-        "later": 50,
-    }
-    assert Counter(
-        json.loads(message.value())["adv_campaign_id"] for message in world.messages()
-    ) == {"kept": 50, "lost": 100, "later": 50}
+        stream.end()
 
 
 def is_settled(world: World) -> bool:
-    """Spark has noted each micro-batch that it began as done: no step is under way that would be done again."""
+    """Return whether Spark has committed every micro-batch that it began: none will be repeated."""
     begun, done = (
         {file.name for file in world.home.glob(f"checkpoint/*/{log}/[0-9]*")}
         for log in ("offsets", "commits")

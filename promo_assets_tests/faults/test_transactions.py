@@ -1,4 +1,4 @@
-"""Kafka's own part of the promise: a transaction that was committed before the broker died is ended after its restart."""
+"""Kafka's own part of the promise: a restarted broker ends the transactions committed before."""
 
 import threading
 
@@ -10,15 +10,14 @@ from promo_assets.local import services as local_services
 from promo_assets.stream.errors import HangingTransaction
 from promo_assets.stream.kafka.producer import TransactionalProducer
 from promo_assets.stream.writer_context import WriterContext
-from promo_assets_tests.faults.test_restarts import kill_listener
-from promo_assets_tests.support.stream_process import wait_for
+from promo_assets_tests.support.stream_process import kill_listener, wait_for
 from promo_assets_tests.support.world import World
 
 WRITERS = 24
 KILLS = 6
 
 
-def _context(world: World) -> WriterContext:
+def _make_context(world: World) -> WriterContext:
     settings = world.settings
     return WriterContext(
         "ledger",
@@ -33,11 +32,11 @@ def _context(world: World) -> WriterContext:
 
 
 class _Abort(Exception):
-    """Ends a transaction without its commit."""
+    """Ends a transaction without a commit."""
 
 
 class _Writer(threading.Thread):
-    """Commits transactions one after the other, as a task that publishes dead letters does; a new producer for each."""
+    """Commits one transaction after another, each with a new producer, as dead-letter tasks do."""
 
     def __init__(self, context: WriterContext, number: int, stop: threading.Event):
         super().__init__(daemon=True)
@@ -48,15 +47,16 @@ class _Writer(threading.Thread):
     def run(self) -> None:
         while not self.stop.is_set():
             try:
-                producer = TransactionalProducer(self.context, f"writer-{self.number}")
+                producer = TransactionalProducer.open(self.context, f"writer-{self.number}")
                 known = producer.progress(self.context.topic_in, self.number % 3)
+                offset = max(known.offset, 0) + 1
                 with producer.transaction(
-                    TopicPartition(self.context.topic_in, self.number % 3, max(known.offset, 0) + 1)
+                    TopicPartition(self.context.topic_in, self.number % 3, offset)
                 ):
                     producer.produce(self.context.topic_dead_letters, None, b"letter", {})
                 self.committed += 1
             except KafkaException:
-                continue  # the broker is away
+                continue  # the broker is unavailable
             except HangingTransaction as hanging:
                 self.failure = hanging
                 return
@@ -69,7 +69,7 @@ def test_a_broker_that_dies_while_transactions_end_ends_them_after_its_restart(
 ) -> None:
     """Kafka 4.3.0 to 4.4.0 fail this within a few kills (KAFKA-20734)."""
     stop = threading.Event()
-    writers = [_Writer(_context(world), number, stop) for number in range(WRITERS)]
+    writers = [_Writer(_make_context(world), number, stop) for number in range(WRITERS)]
     for writer in writers:
         writer.start()
     try:
@@ -98,13 +98,13 @@ def test_a_broker_that_dies_while_transactions_end_ends_them_after_its_restart(
             writer.join(120)
 
 
-def test_an_offset_that_another_transaction_holds_for_good_is_named_instead_of_a_time_out(
+def test_a_transaction_that_never_ends_is_named_instead_of_a_time_out(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = _context(world)
+    context = _make_context(world)
     monkeypatch.setattr(TransactionalProducer._stable_progress.retry, "stop", stop_after_delay(0.1))
     progress = TopicPartition(context.topic_in, 0, 7)
-    holder = TransactionalProducer(context, "holder")
+    holder = TransactionalProducer.open(context, "holder")
     with pytest.raises(_Abort), holder.transaction(progress):
         holder._producer.send_offsets_to_transaction(
             [progress], holder._progress_reader.consumer_group_metadata(), 30
@@ -113,6 +113,6 @@ def test_an_offset_that_another_transaction_holds_for_good_is_named_instead_of_a
             HangingTransaction,
             match=rf"promo-ledger-waiting.*{context.topic_in}-0 in group promo-ledger",
         ):
-            TransactionalProducer(context, "waiting").progress(context.topic_in, 0)
+            TransactionalProducer.open(context, "waiting").progress(context.topic_in, 0)
         raise _Abort
-    assert TransactionalProducer(context, "waiting").progress(context.topic_in, 0).offset < 0
+    assert TransactionalProducer.open(context, "waiting").progress(context.topic_in, 0).offset < 0

@@ -1,3 +1,5 @@
+"""The first Java that is new enough is used: JAVA_HOME, else the PATH's, else the wheel's."""
+
 import subprocess
 from pathlib import Path
 
@@ -6,8 +8,8 @@ import pytest
 from promo_assets.jvm import java
 
 
-def fake_java(home: Path, version: str) -> Path:
-    """A `java` that only tells its version, in the words of a real one."""
+def make_fake_java(home: Path, version: str) -> Path:
+    """Create a `java` that only prints its version, in the format of a real one."""
     program = home / "bin" / "java"
     program.parent.mkdir(parents=True)
     program.write_text(
@@ -19,7 +21,7 @@ def fake_java(home: Path, version: str) -> Path:
 
 @pytest.fixture
 def no_wheel(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(java, "_wheel_home", lambda: None)
+    monkeypatch.setattr(java, "_prepare_wheel_home", lambda: None)
 
 
 @pytest.mark.usefixtures("no_wheel")
@@ -35,7 +37,7 @@ def no_wheel(monkeypatch: pytest.MonkeyPatch):
         (None, None, None),
     ],
 )
-def test_the_first_java_new_enough_is_chosen(
+def test_the_first_java_that_is_new_enough_is_chosen(
     named: str | None,
     on_path: str | None,
     chosen: str | None,
@@ -43,7 +45,7 @@ def test_the_first_java_new_enough_is_chosen(
     monkeypatch: pytest.MonkeyPatch,
 ):
     homes = {
-        name: fake_java(tmp_path / name, version)
+        name: make_fake_java(tmp_path / name, version)
         for name, version in (("named", named), ("on_path", on_path))
         if version
     }
@@ -58,15 +60,15 @@ def test_the_first_java_new_enough_is_chosen(
 
 
 @pytest.mark.usefixtures("no_wheel")
-def test_a_java_that_does_not_run_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    stub = fake_java(tmp_path / "stub", "17") / "bin" / "java"
+def test_a_java_that_does_not_run_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    stub = make_fake_java(tmp_path / "stub", "17") / "bin" / "java"
     stub.write_text("#!/bin/sh\necho 'No Java runtime present' >&2\nexit 1\n")
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(stub.parent))
     assert java.needs_java_wheel()
 
 
-def test_the_wheels_launcher_drops_the_module_it_lacks(tmp_path: Path):
+def test_the_wheels_launcher_drops_the_option_for_the_module_that_the_wheel_lacks(tmp_path: Path):
     real = tmp_path / "it's" / "java"
     real.parent.mkdir()
     real.write_text('#!/bin/sh\nprintf "<%s>" "$@"\n')

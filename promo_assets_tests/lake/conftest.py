@@ -13,7 +13,7 @@ from promo_assets.settings import Settings
 def spark(
     tmp_path_factory: pytest.TempPathFactory, no_settings_of_the_developer: None
 ) -> Iterator[SparkSession]:
-    """A process has one session: with the stream's tests in it too, both fixtures are the one that was made first."""
+    """A process has one session: with the stream's tests in it, too, both fixtures share it."""
     settings = Settings(
         home=tmp_path_factory.mktemp("spark-home"), spark_master="local[2]", _env_file=None
     )  # pyright: ignore[reportCallIssue]

@@ -1,3 +1,5 @@
+"""The services of the test session can be used by subprocesses too."""
+
 import os
 import subprocess
 import sys
@@ -5,10 +7,14 @@ import sys
 from promo_assets.settings import PROJECT_ROOT
 from promo_assets_tests.conftest import Services
 
-PRINT_ENDPOINTS = "from promo_assets.settings import load_settings as s; print(s().bootstrap_servers, s().database_url, s().home)"
+PRINT_ENDPOINTS = """
+from promo_assets.settings import load_settings
+settings = load_settings()
+print(settings.bootstrap_servers, settings.database_url, settings.home)
+"""
 
 
-def test_a_subprocess_with_the_env_of_the_services_uses_them(services: Services):
+def test_a_subprocess_with_the_services_environment_uses_them(services: Services):
     done = subprocess.run(
         [sys.executable, "-c", PRINT_ENDPOINTS],
         env=os.environ | services.env,

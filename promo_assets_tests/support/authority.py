@@ -1,4 +1,4 @@
-"""A certificate authority of the tests' own, and certificates for servers on loopback."""
+"""A certificate authority for tests, and certificates of servers on loopback."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority:
-    """`file` holds its certificate, for whoever shall trust it."""
+    """A certificate authority. `file` is its certificate, for the clients that trust it."""
 
     def __init__(self, folder: Path, name: str = "ca") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -28,7 +28,7 @@ class Authority:
             decipher_only=False,
         )
         certificate = (
-            self._about(self._name, self._key.public_key())
+            self._begin_certificate(self._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
             .sign(self._key, hashes.SHA256())
@@ -36,15 +36,15 @@ class Authority:
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def for_loopback(self) -> tuple[str, str]:
-        """(certificate, private key) in PEM of a server at 127.0.0.1 and localhost."""
+    def issue_loopback_certificate(self) -> tuple[str, str]:
+        """Issue a certificate for 127.0.0.1 and localhost: (certificate, private key) in PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName(
             [x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("localhost")]
         )
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
         certificate = (
-            self._about(subject, key.public_key())
+            self._begin_certificate(subject, key.public_key())
             .add_extension(names, critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -55,7 +55,7 @@ class Authority:
         )
         return certificate.public_bytes(serialization.Encoding.PEM).decode(), private.decode()
 
-    def _about(
+    def _begin_certificate(
         self, subject: x509.Name, public_key: ec.EllipticCurvePublicKey
     ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)

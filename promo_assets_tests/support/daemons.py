@@ -1,4 +1,7 @@
-"""Servers that a test starts: on loopback only, ended with the process that started them, however that ends."""
+"""Servers that a test starts, on loopback only.
+
+They end with the process that started them, however that process ends.
+"""
 
 import subprocess
 import sys
@@ -16,15 +19,16 @@ from promo_assets.local.processes import ServiceError
 
 READY_SECONDS = 120
 STARTS = 3
-# Nothing of the caller's: HADOOP_*, SPARK_* and Java's options would change them. Without the locale Java opens ASCII paths only.
+# Servers get nothing of the caller's environment: HADOOP_*, SPARK_* and Java's options would change
+# them. Without the locale Java opens ASCII paths only.
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
-# A JVM that a test soon ends does not live to see what Java's second compiler makes.
+# Java's second compiler does not pay off in a JVM that a test ends soon.
 SHORT_LIVED = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 QUICK_START = (*SHORT_LIVED.split(), "-Dlog4j2.level=WARN")
-QUICKLY = {"JAVA_TOOL_OPTIONS": SHORT_LIVED}  # for the JVMs of a process that starts them itself
+QUICKLY = {"JAVA_TOOL_OPTIONS": SHORT_LIVED}  # for processes that start JVMs themselves
 
-# Ends the servers when its input ends, as it does with the process that started them: pytest-timeout and kill -9 leave
-# no time for a fixture's end.
+# A process with this code stops the servers when its standard input ends. That happens when the
+# process that started it ends: pytest-timeout and kill -9 leave no time for a fixture's end.
 KEEPER = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -36,14 +40,15 @@ with ThreadPoolExecutor() as threads:
         threads.submit(processes.stop, Path(record), seconds=5)
 """
 
-# A proxy that the environment names has no way to this machine's loopback.
+# A proxy from the environment cannot reach this machine's loopback.
 DIRECTLY = build_opener(ProxyHandler({}))
 
 
 class Daemons:
-    """`with Daemons(folder) as servers`: they can be used from then on. Data and logs lie below the folder.
+    """Servers that are ready inside `with Daemons(folder) as servers`.
 
-    A subclass says in `start` what is started, with `launch`, and in `ready` when it can be used.
+    Their data and logs are in the folder. A subclass starts them in `start`, with `launch`, and
+    says in `ready` whether they can be used. Its `what` names them in messages.
     """
 
     names: tuple[str, ...]
@@ -69,7 +74,7 @@ class Daemons:
                 break
             except ServiceError:
                 self.stop()
-                # Somebody may take a port between the moment it is chosen and the moment it is used.
+                # Another process may take a port between the moments when it is chosen and used.
                 taken = any(
                     "BindException" in log.read_text(errors="replace")
                     for log in self.logs.values()
@@ -95,7 +100,7 @@ class Daemons:
         port: int = 0,
         env: dict[str, str] | None = None,
     ) -> None:
-        """`argument` is one of the command line that no other process has."""
+        """Start a server. `argument` is a part of its command line that no other process has."""
         if self._keeper is None:
             command_line = [sys.executable, "-c", KEEPER, *map(str, self.records.values())]
             self._keeper = subprocess.Popen(
@@ -111,27 +116,27 @@ class Daemons:
         )
 
     def wait(self, ready: Callable[[], bool]) -> None:
-        """They are asked, and watched in case one dies."""
+        """Poll until the servers are ready. Raises `ServiceError` if one dies or at a time-out."""
 
         @tenacity.retry(
             stop=tenacity.stop_after_delay(READY_SECONDS),
             wait=tenacity.wait_fixed(0.1),
-            retry=tenacity.retry_if_result(lambda answer: not answer)
+            retry=tenacity.retry_if_result(lambda result: not result)
             | tenacity.retry_if_exception_type((OSError, HTTPException)),
             retry_error_callback=lambda _: self.fail(
                 self.names[0], f"was not ready within {READY_SECONDS} s"
             ),
         )
-        def ask() -> bool:
+        def poll() -> bool:
             for name, record in self.records.items():
                 if processes.running(record) is None:
                     self.fail(name, "ended while starting")
             return ready()
 
-        ask()
+        poll()
 
     def stop(self) -> None:
-        """Ends them all; harmless if they do not run."""
+        """Stop all servers. It does no harm if they do not run."""
         if self._keeper is not None:
             self._keeper.communicate(timeout=60)
             self._keeper = None
@@ -143,7 +148,7 @@ class Daemons:
         )
 
     def temporary(self, name: str) -> Path:
-        """A folder of this server's own for what is passing."""
+        """Create a folder for a server's temporary files and return it."""
         folder = self.folder / "tmp" / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder

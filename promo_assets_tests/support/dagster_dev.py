@@ -1,10 +1,9 @@
-"""A real `dagster dev` of a world: web server, daemon, code server, and the runs that come of it."""
+"""Runs a real `dagster dev` for a test: web server, daemon, code server, and their runs."""
 
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,16 +17,22 @@ import dagster as dg
 import psutil
 from dagster import DagsterRunStatus as Status
 
+from promo_assets.local.processes import free_port
 from promo_assets.settings import PROJECT_ROOT
 from promo_assets_tests.support.daemons import QUICKLY
 from promo_assets_tests.support.stream_process import kill_all, session_of
 from promo_assets_tests.support.world import World
 
-TERMINATE = """mutation ($run: String!) { terminateRun(runId: $run) { __typename ... on PythonError { message } } }"""
+TERMINATE = """mutation ($run: String!) {
+    terminateRun(runId: $run) { __typename ... on PythonError { message } }
+}"""
 
 
 class DagsterDev:
-    """Web server, daemon and code server in a session of their own, with an instance folder that outlives them."""
+    """Web server, daemon and code server in a session of their own.
+
+    Their instance folder survives them, so that `start` can start them again.
+    """
 
     def __init__(self, world: World):
         self.home = world.home / "dagster"
@@ -41,38 +46,37 @@ class DagsterDev:
         self.start()
 
     def start(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        command = [
-            Path(sys.executable).with_name("dagster"),
-            "dev",
-            "-w",
-            "workspace.yaml",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(self.port),
-        ]
+        self.port = free_port()
+        command = [Path(sys.executable).with_name("dagster"), "dev", "-w", "workspace.yaml"]
+        command += ["-h", "127.0.0.1", "-p", str(self.port)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=PROJECT_ROOT, env=self._env, stdout=log, stderr=log, start_new_session=True,
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job's is ignored
-            )  # fmt: skip
+                command,
+                cwd=PROJECT_ROOT,
+                env=self._env,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                # pytest in the background ignores SIGINT, and children inherit that.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            )
 
     def members(self) -> list[psutil.Process]:
-        """All processes of it: the servers, the runs and their JVMs."""
+        """Return all its processes: the servers, the runs and their JVMs."""
         return [
             process for process in psutil.process_iter() if session_of(process) == self.process.pid
         ]
 
     def kill_everything(self) -> None:
-        """As if the machine had lost its power: nobody can note anything any more."""
+        """Kill all processes at once, as a power failure would: none can write anything more."""
         kill_all(self.members())
         self.process.wait(20)
 
     def interrupt(self) -> None:
-        """As Ctrl-C in a terminal does: every process gets the signal. With one to `dagster dev` alone, its runs would go on."""
+        """Send SIGINT to every process, as Ctrl-C in a terminal does.
+
+        If only `dagster dev` got the signal, its runs would go on.
+        """
         os.killpg(self.process.pid, signal.SIGINT)
         self.process.wait(30)
 
@@ -81,7 +85,7 @@ class DagsterDev:
         self.process.wait(20)
 
     def runs(self, job: str = "promo_stream") -> list[dg.DagsterRun]:
-        """Newest first."""
+        """Return the job's runs, newest first."""
         return list(self.instance.get_runs(dg.RunsFilter(job_name=job)))
 
     def status(self, run_id: str) -> Status:
@@ -89,16 +93,18 @@ class DagsterDev:
         assert run is not None
         return run.status
 
-    def said(self, run_id: str, what: str) -> list[str]:
+    def find_log_messages(self, run_id: str, text: str) -> list[str]:
+        """Return the messages in the run's log that contain the text."""
         return [
             entry.user_message or entry.message
             for entry in self.instance.all_logs(run_id)
-            if what in (entry.user_message + entry.message)
+            if text in (entry.user_message + entry.message)
         ]
 
     def pid(self, run_id: str) -> int:
-        """Of the run's process: its stream holds the lock from within it."""
-        return int(re.findall(r"pid: (\d+)", self.said(run_id, "Executing steps in process")[0])[0])
+        """Return the pid of the run's process, which runs the stream and holds its lock."""
+        first = self.find_log_messages(run_id, "Executing steps in process")[0]
+        return int(re.findall(r"pid: (\d+)", first)[0])
 
     def terminate(self, run_id: str) -> None:
         body = json.dumps({"query": TERMINATE, "variables": {"run": run_id}}).encode()
@@ -120,7 +126,7 @@ class DagsterDev:
 
 @contextmanager
 def dagster_dev(world: World) -> Iterator[DagsterDev]:
-    """One that ends with the test; of a test that fails, what it logged last is told."""
+    """Run `dagster dev` until the `with` block ends; print the end of its log on a failure."""
     started = DagsterDev(world)
     try:
         yield started
@@ -131,8 +137,8 @@ def dagster_dev(world: World) -> Iterator[DagsterDev]:
         started.end()
 
 
-def page_of(dagster: DagsterDev, asset: str = "promo_notifications") -> dict[str, Any]:
-    """What its page shows: the metadata of the last materialization."""
+def read_asset_page(dagster: DagsterDev, asset: str = "promo_notifications") -> dict[str, Any]:
+    """Return what the asset's page shows: the metadata of the last materialization."""
     (record,) = dagster.instance.fetch_materializations(dg.AssetKey(asset), limit=1).records
     assert record.asset_materialization
     return {key: entry.value for key, entry in record.asset_materialization.metadata.items()}

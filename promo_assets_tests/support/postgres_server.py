@@ -1,4 +1,7 @@
-"""PostgreSQL servers of a test's own, beside the one that all tests share: with TLS, with a standby."""
+"""PostgreSQL servers for single tests, with TLS or with a standby.
+
+All other tests share one server.
+"""
 
 import os
 import pwd
@@ -24,12 +27,12 @@ from promo_assets_tests.support.authority import Authority
 from promo_assets_tests.support.daemons import KEEPER
 from promo_assets_tests.support.stream_process import kill_all
 
-# Durable enough for a process that is killed, which is all that happens here.
+# Without fsync the data survive a killed process, and tests do nothing worse.
 QUICK = {"fsync": "off", "shared_buffers": "32MB"}
 
 
 class PostgresServer(LocalPostgres):
-    """`with PostgresServer(folder) as server`: it can be used from then on, at `server.owner_url`."""
+    """A server that runs within `with PostgresServer(folder) as server`, at `server.owner_url`."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -70,7 +73,7 @@ class PostgresServer(LocalPostgres):
 
     def family(self) -> list[psutil.Process]:
         found = processes.running(self.record)
-        assert found, "the server runs"
+        assert found, "the server is not running"
         return [found[0], *found[0].children(recursive=True)]
 
     def kill(self) -> None:
@@ -86,7 +89,7 @@ class PostgresServer(LocalPostgres):
 
 
 class Standby(PostgresServer):
-    """A physical copy of a running server that follows it, under the name `standby`."""
+    """A physical copy that follows a running server, under the application name `standby`."""
 
     def __init__(self, folder: Path, primary: PostgresServer) -> None:
         super().__init__(folder)
@@ -95,21 +98,13 @@ class Standby(PostgresServer):
     def _initialize(self, bin_folder: Path, data: Path) -> None:
         processes.write_atomically(self._password_file, self._primary._password_file.read_text())
         source = f"{self._primary.owner_url}?application_name=standby"
-        command = [
-            str(bin_folder / "pg_basebackup"),
-            "-D",
-            str(data),
-            "-d",
-            source,
-            "-R",
-            "-c",
-            "fast",
-        ]
+        program = str(bin_folder / "pg_basebackup")
+        command = [program, "-D", str(data), "-d", source, "-R", "-c", "fast"]
         done = run_as(account(), command)
         assert done.returncode == 0, done.stderr
 
     def take_over(self, port: int) -> None:
-        """Comes back at another port; whoever connects finds a server that takes no writes, until it is promoted."""
+        """Restart at another port and promote. Until then, clients find a read-only server."""
         self.stop()
         self.port = port
         self.start(port)
@@ -121,7 +116,7 @@ class Standby(PostgresServer):
 
 
 class Frozen:
-    """While it lasts, these processes do nothing."""
+    """Stops these processes with SIGSTOP and continues them when the `with` block ends."""
 
     def __init__(self, family: list[psutil.Process]) -> None:
         self._family = family
@@ -136,15 +131,14 @@ class Frozen:
 
 
 class TlsPostgres(PostgresServer):
-    """Speaks TLS with a certificate of `authority`; roles other than the owner get in by TLS only."""
+    """A server with a certificate of `authority`; roles other than the owner must use TLS."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.authority = Authority(folder)
-        self._unpacked = Path(
-            tempfile.mkdtemp(prefix="promo-postgres-")
-        )  # where the account that runs it can get to
+        # A folder that the account of the server can enter.
+        self._unpacked = Path(tempfile.mkdtemp(prefix="promo-postgres-"))
 
     def close(self) -> None:
         super().close()
@@ -164,13 +158,13 @@ class TlsPostgres(PostgresServer):
 
     def _initialize(self, bin_folder: Path, data: Path) -> None:
         super()._initialize(bin_folder, data)
-        certificate, private_key = self.authority.for_loopback()
-        rules = f"host all {OWNER} 127.0.0.1/32 scram-sha-256\nhostssl all all 127.0.0.1/32 scram-sha-256\n"
-        for name, text in {
-            "server.crt": certificate,
-            "server.key": private_key,
-            "pg_hba.conf": rules,
-        }.items():
+        certificate, private_key = self.authority.issue_loopback_certificate()
+        rules = (
+            f"host all {OWNER} 127.0.0.1/32 scram-sha-256\n"
+            "hostssl all all 127.0.0.1/32 scram-sha-256\n"
+        )
+        files = {"server.crt": certificate, "server.key": private_key, "pg_hba.conf": rules}
+        for name, text in files.items():
             (data / name).write_text(text)
             (data / name).chmod(0o600)
             if user := account():

@@ -1,6 +1,7 @@
-"""A real broker that speaks nothing but SASL_SSL with SCRAM-SHA-512 to its clients, and denies what no ACL allows."""
+"""A real Kafka broker that only speaks SASL_SSL with SCRAM-SHA-512, and denies by default."""
 
 import argparse
+import itertools
 import re
 import secrets
 import shlex
@@ -15,6 +16,7 @@ from typing import Self
 
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -30,8 +32,11 @@ from promo_assets_tests.support.daemons import KEEPER
 
 DOCUMENT = PROJECT_ROOT / "docs" / "security.md"
 ADMIN = "admin"
+_SCRAM = "listener.name.clients.scram-sha-512"
+_SCRAM_MODULE = "org.apache.kafka.common.security.scram.ScramLoginModule"
 
-# The controller's listener is this one process's own: nobody else knows its port. Whoever comes by the other one has a name.
+# Only the broker knows the port of the controller's listener, so a connection to it is its own
+# (User:ANONYMOUS). Clients use the other listener, with a login.
 SECURITY = """\
 listener.security.protocol.map=CLIENTS:SASL_SSL,CONTROLLER:PLAINTEXT
 sasl.enabled.mechanisms=SCRAM-SHA-512
@@ -45,7 +50,10 @@ ssl.truststore.type=PEM
 
 
 class SecureKafka(LocalKafka):
-    """`with SecureKafka(folder, users) as kafka`: it can be used from then on, with `kafka.login(user)`."""
+    """A broker that is ready inside `with SecureKafka(folder, users) as kafka`.
+
+    `kafka.login(user)` is the client configuration of a user.
+    """
 
     def __init__(self, folder: Path, users: list[str]) -> None:
         super().__init__(folder)
@@ -53,7 +61,7 @@ class SecureKafka(LocalKafka):
         self.authority = Authority(folder)
         self.passwords = {user: secrets.token_urlsafe(16) for user in (ADMIN, *users)}
         self.port = processes.free_port()
-        self._certificate, self._private_key = self.authority.for_loopback()
+        self._certificate, self._private_key = self.authority.issue_loopback_certificate()
         self._keeper: subprocess.Popen[bytes] | None = None
 
     @property
@@ -61,7 +69,7 @@ class SecureKafka(LocalKafka):
         return f"127.0.0.1:{self.port}"
 
     def environment(self, user: str) -> dict[str, str]:
-        """The settings by which one of the project's processes gets in as this user."""
+        """Return the settings with which the project's processes log in as this user."""
         return {
             "PROMO_KAFKA_BOOTSTRAP_SERVERS": self.address,
             "PROMO_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
@@ -72,7 +80,7 @@ class SecureKafka(LocalKafka):
         }
 
     def login(self, user: str = ADMIN) -> dict[str, str]:
-        """The same under librdkafka's names, for a client of the test's own."""
+        """Return a user's login under librdkafka's names, for the test's own clients."""
         return {
             "security.protocol": "SASL_SSL",
             "sasl.mechanism": "SCRAM-SHA-512",
@@ -81,7 +89,7 @@ class SecureKafka(LocalKafka):
             "ssl.ca.location": str(self.authority.file),
         }
 
-    @cached_property  # an answer comes only as long as somebody holds the client
+    @cached_property  # a client must be kept until its answers have arrived
     def admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.address, **self.login()})
 
@@ -107,8 +115,18 @@ class SecureKafka(LocalKafka):
     ) -> None:
         self._end()
 
+    def grant(self, acl: AclBinding) -> None:
+        (created,) = self.admin.create_acls([acl]).values()
+        created.result()
+
+    def revoke(self, acl: AclBinding) -> None:
+        pattern = (acl.restype, acl.name, acl.resource_pattern_type, acl.principal)
+        found = AclBindingFilter(*pattern, acl.host, acl.operation, acl.permission_type)
+        (revoked,) = self.admin.delete_acls([found]).values()
+        assert revoked.result() == [acl]
+
     def restart(self) -> None:
-        """As after a power cut."""
+        """Kill the broker and start it again, as after a power cut."""
         processes.stop(self.record, gently=signal.SIGKILL)
         self.start(self.port)
         self.wait(self.port)
@@ -136,10 +154,10 @@ class SecureKafka(LocalKafka):
             "advertised.listeners": f"CLIENTS://127.0.0.1:{port}",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "log.dirs": str(data),
-            "listener.name.clients.scram-sha-512.sasl.jaas.config": f"org.apache.kafka.common.security.scram.ScramLoginModule {login}",
-            "ssl.keystore.certificate.chain": _one_line(self._certificate),
-            "ssl.keystore.key": _one_line(self._private_key),
-            "ssl.truststore.certificates": _one_line(self.authority.file.read_text()),
+            f"{_SCRAM}.sasl.jaas.config": f"{_SCRAM_MODULE} {login}",
+            "ssl.keystore.certificate.chain": _escape_newlines(self._certificate),
+            "ssl.keystore.key": _escape_newlines(self._private_key),
+            "ssl.truststore.certificates": _escape_newlines(self.authority.file.read_text()),
         }
         common = CONFIG.replace("inter.broker.listener.name=PLAINTEXT\n", "")
         processes.write_atomically(
@@ -147,24 +165,29 @@ class SecureKafka(LocalKafka):
         )
 
 
-def _one_line(pem: str) -> str:
-    """As Java's properties files want it."""
+def _escape_newlines(pem: str) -> str:
+    """Return a text as a value in a Java properties file."""
     return pem.replace("\n", "\\n")
 
 
 def documented_acls(ledger_id: str) -> list[AclBinding]:
-    """What the `kafka-acls.sh` commands of the document make: the tests' users may do this and nothing else."""
-    return [binding for command in _commands(ledger_id) for binding in _bindings(command)]
+    """Return the ACLs that the `kafka-acls.sh` commands in docs/security.md create.
+
+    The tests' users may do this and nothing else.
+    """
+    return [
+        binding for command in _read_commands(ledger_id) for binding in _parse_bindings(command)
+    ]
 
 
-def _commands(ledger_id: str) -> list[list[str]]:
+def _read_commands(ledger_id: str) -> list[list[str]]:
     text = DOCUMENT.read_text().replace("\\\n", " ").replace("$LEDGER_ID", ledger_id)
     return [
         shlex.split(line)[1:] for line in text.splitlines() if line.startswith("kafka-acls.sh ")
     ]
 
 
-def _bindings(command: list[str]) -> Iterator[AclBinding]:
+def _parse_bindings(command: list[str]) -> Iterator[AclBinding]:
     parser = argparse.ArgumentParser()
     parser.add_argument("--bootstrap-server", required=True)
     parser.add_argument("--command-config", required=True)
@@ -184,15 +207,14 @@ def _bindings(command: list[str]) -> Iterator[AclBinding]:
         ResourceType.TRANSACTIONAL_ID: wanted.transactional_id,
     }
     for kind, names in named.items():
-        for name in names:
-            for operation in wanted.operation:
-                yield acl(kind, name, operation, wanted.allow_principal, pattern)
+        for name, operation in itertools.product(names, wanted.operation):
+            yield make_acl(kind, name, operation, wanted.allow_principal, pattern)
 
 
-def acl(
+def make_acl(
     kind: ResourceType, name: str, operation: str, principal: str, pattern: ResourcePatternType
 ) -> AclBinding:
+    """Return an ACL that allows an operation, named as `kafka-acls.sh` does."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).upper()
-    return AclBinding(
-        kind, name, pattern, principal, "*", AclOperation[words], AclPermissionType.ALLOW
-    )
+    allow = AclPermissionType.ALLOW
+    return AclBinding(kind, name, pattern, principal, "*", AclOperation[words], allow)

@@ -1,4 +1,4 @@
-"""Real Spark clusters for the tests: a standalone master with two workers, and YARN with one node, on loopback only."""
+"""Real Spark clusters on loopback: a standalone master with two workers, and YARN with one node."""
 
 import json
 import os
@@ -21,60 +21,30 @@ CORES = 2
 
 
 class Standalone(Daemons):
-    """A master and two workers with two cores each. Executors run `python` of the driver's choice, in the workers' environment."""
+    """A standalone master and two workers with two cores each.
+
+    Executors run the Python that the driver names, in the environment of the workers.
+    """
 
     names = ("master", *WORKERS)
     what = "Spark cluster"
 
     def start(self) -> None:
         self.port, self._web_port = processes.free_port(), processes.free_port()
-        own = str(self._properties())
-        master = [
-            self._spark_class(),
-            "org.apache.spark.deploy.master.Master",
-            "--properties-file",
-            own,
-        ]
-        self._launch(
-            "master",
-            [
-                *master,
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(self.port),
-                "--webui-port",
-                str(self._web_port),
-            ],
-            own,
-        )
+        own = str(self._write_properties())
+        command = [self._spark_class(), "org.apache.spark.deploy.master.Master"]
+        command += ["--properties-file", own, "--host", "127.0.0.1"]
+        command += ["--port", str(self.port), "--webui-port", str(self._web_port)]
+        self._launch("master", command, own)
         for worker in WORKERS:
             self.start_worker(worker)
 
     def start_worker(self, worker: str) -> None:
         own = str(self.temporary(worker))
-        command = [
-            self._spark_class(),
-            "org.apache.spark.deploy.worker.Worker",
-            self.master,
-            "--work-dir",
-            own,
-        ]
-        self._launch(
-            worker,
-            [
-                *command,
-                "--host",
-                "127.0.0.1",
-                "--webui-port",
-                "0",
-                "--cores",
-                str(CORES),
-                "--memory",
-                "2g",
-            ],
-            own,
-        )
+        command = [self._spark_class(), "org.apache.spark.deploy.worker.Worker", self.master]
+        command += ["--work-dir", own, "--host", "127.0.0.1", "--webui-port", "0"]
+        command += ["--cores", str(CORES), "--memory", "2g"]
+        self._launch(worker, command, own)
 
     def ready(self) -> bool:
         with DIRECTLY.open(f"http://127.0.0.1:{self._web_port}/json/", timeout=5) as answer:
@@ -85,14 +55,14 @@ class Standalone(Daemons):
         return f"spark://127.0.0.1:{self.port}"
 
     def executors(self) -> list[psutil.Process]:
-        return [each for name in WORKERS for each in _executors_below(self.records[name])]
+        return [each for name in WORKERS for each in _list_executors(self.records[name])]
 
     @property
     def env(self) -> dict[str, str]:
         return {"PROMO_SPARK_MASTER": self.master}
 
-    def _properties(self) -> Path:
-        """The port for submitting by REST stays closed: it would be open to everybody."""
+    def _write_properties(self) -> Path:
+        """Write the master's properties, which close the REST port: it has no login."""
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / "master.properties"
         file.write_text("spark.master.rest.enabled false\n")
@@ -114,7 +84,10 @@ class Standalone(Daemons):
 
 
 class Yarn(Daemons):
-    """A ResourceManager and a NodeManager over an HDFS. Containers have their own environment: no folder of ours is on their paths."""
+    """A ResourceManager and a NodeManager on an HDFS.
+
+    Containers have an environment of their own, with no folder of this project on their paths.
+    """
 
     names = ("ResourceManager", "NodeManager")
     what = "YARN"
@@ -138,29 +111,21 @@ class Yarn(Daemons):
         )
         for name in self.names:
             own = f"-Djava.io.tmpdir={self.temporary(name)}"
-            java = [
-                str(java_home() / "bin" / "java"),
-                "-Xmx256m",
-                *QUICK_START,
-                "--add-opens=java.base/java.lang=ALL-UNNAMED",
-                own,
-            ]
-            command = [
-                *java,
-                "-cp",
-                f"{self.conf}:{yarn_classpath()}",
-                f"org.apache.hadoop.yarn.server.{name.lower()}.{name}",
-            ]
+            command = [str(java_home() / "bin" / "java"), "-Xmx256m", *QUICK_START, own]
+            command += ["--add-opens=java.base/java.lang=ALL-UNNAMED"]
+            command += ["-cp", f"{self.conf}:{yarn_classpath()}"]
+            command += [f"org.apache.hadoop.yarn.server.{name.lower()}.{name}"]
             self.launch(name, command, argument=own, port=rpc, env={"JAVA_HOME": str(java_home())})
 
     def ready(self) -> bool:
-        query = f"http://127.0.0.1:{self._web_port}/jmx?qry=Hadoop:service=ResourceManager,name=ClusterMetrics"
-        with DIRECTLY.open(query, timeout=5) as answer:
+        metrics = "Hadoop:service=ResourceManager,name=ClusterMetrics"
+        url = f"http://127.0.0.1:{self._web_port}/jmx?qry={metrics}"
+        with DIRECTLY.open(url, timeout=5) as answer:
             beans = json.load(answer)["beans"]
         return bool(beans) and beans[0]["NumActiveNMs"] == 1
 
     def executors(self) -> list[psutil.Process]:
-        return _executors_below(self.records["NodeManager"])
+        return _list_executors(self.records["NodeManager"])
 
     @property
     def env(self) -> dict[str, str]:
@@ -199,18 +164,19 @@ class Yarn(Daemons):
         write_configuration(self.conf / "capacity-scheduler.xml", properties)
 
 
-def _executors_below(record: Path) -> list[psutil.Process]:
+def _list_executors(record: Path) -> list[psutil.Process]:
+    """Return the executors' JVMs among the descendants of the recorded process."""
     found = processes.running(record)
-    below = found[0].children(recursive=True) if found else []
-    return [
-        each
-        for each in below
-        if any(EXECUTOR in part for part in _command(each))
-        and os.path.basename(_command(each)[0]) == "java"
-    ]
+    descendants = found[0].children(recursive=True) if found else []
+    return [process for process in descendants if _is_executor(_read_command(process))]
 
 
-def _command(process: psutil.Process) -> list[str]:
+def _is_executor(command: list[str]) -> bool:
+    is_java = os.path.basename(command[0]) == "java"
+    return is_java and any(EXECUTOR in part for part in command)
+
+
+def _read_command(process: psutil.Process) -> list[str]:
     try:
         return process.cmdline() or [""]
     except psutil.Error:

@@ -1,4 +1,4 @@
-"""The stream as a process of its own, to be killed."""
+"""The stream as a process that tests kill, and how processes are killed and waited for."""
 
 import contextlib
 import os
@@ -15,9 +15,12 @@ from promo_assets_tests.support.world import World
 
 
 class StreamProcess:
-    """`promo-assets stream run` in a world."""
+    """`promo-assets stream run` in a world. Its output is in `log`."""
 
-    HOOKS = str(Path(__file__).with_name("hooks"))
+    HOOKS = os.pathsep.join(
+        [str(Path(__file__).with_name("hooks")), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
+    """A PYTHONPATH with the hooks first. The caller's own entries stay."""
 
     def __init__(self, world: World, *arguments: str, env: dict[str, str] | None = None):
         self.log = world.home / f"stream-{len(list(world.home.glob('stream-*')))}.log"
@@ -35,7 +38,7 @@ class StreamProcess:
     def killed_at(
         cls, world: World, point: str, count: int = 1, env: dict[str, str] | None = None
     ) -> "StreamProcess":
-        """A stream that will be killed when it passes `point` for the `count`th time."""
+        """Start a stream that is killed when it passes `point` for the `count`th time."""
         mark = world.home / f"killed-{len(list(world.home.glob('killed-*')))}"
         hooks = {
             "PYTHONPATH": cls.HOOKS,
@@ -46,19 +49,13 @@ class StreamProcess:
         return cls(world, env=hooks | (env or {}))
 
     def wait_until_killed(self, seconds: float = 90) -> None:
-        assert self.process.wait(seconds) == -signal.SIGKILL, (
-            f"was not killed at its point:\n{self.tail()}"
-        )
+        ended = self.process.wait(seconds)
+        assert ended == -signal.SIGKILL, f"was not killed at its point:\n{self.tail()}"
 
     def end(self) -> None:
-        """However it stands, nothing of it is left."""
-        kill_all(
-            [
-                process
-                for process in psutil.process_iter()
-                if session_of(process) == self.process.pid
-            ]
-        )
+        """Kill whatever is left of the stream: every process of its session."""
+        processes = psutil.process_iter()
+        kill_all([each for each in processes if session_of(each) == self.process.pid])
         self.process.wait(20)
 
     def tail(self) -> str:
@@ -66,12 +63,28 @@ class StreamProcess:
 
 
 def kill_all(processes: list[psutil.Process]) -> None:
-    """kill -9, as if the power were cut: they are all stopped first, so that none sees another's end."""
+    """Kill with SIGKILL, as if the power were cut.
+
+    All are suspended first, so that none sees the end of another.
+    """
     for act in (psutil.Process.suspend, psutil.Process.kill):
         for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended by itself
+            with contextlib.suppress(psutil.NoSuchProcess):  # the process has ended by itself
                 act(process)
     psutil.wait_procs(processes, 20)
+
+
+def kill_listener(port: int) -> None:
+    """Kill with SIGKILL the service that listens on a port, and its children."""
+    listeners = [
+        connection.pid
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+        and connection.laddr
+        and connection.laddr.port == port
+    ]
+    service = psutil.Process(listeners[0])
+    kill_all([service, *service.children(recursive=True)])
 
 
 def session_of(process: psutil.Process) -> int | None:
@@ -82,10 +95,13 @@ def session_of(process: psutil.Process) -> int | None:
 
 
 def wait_for(condition, what: str, seconds: float = 60):
-    """The condition's first true answer; it is asked, never slept for."""
+    """Poll a condition and return its first true result.
+
+    what: what is waited for, in words. Raises `AssertionError` after `seconds`.
+    """
     try:
         return Retrying(
-            retry=retry_if_result(lambda held: not held),
+            retry=retry_if_result(lambda result: not result),
             wait=wait_fixed(0.2),
             stop=stop_after_delay(seconds),
         )(condition)

@@ -1,4 +1,7 @@
-"""A world of its own for a test: a database and three topics in the shared services, what is put in and what came out."""
+"""A world of its own for a test: a database and three topics in the shared services.
+
+A `World` sends what goes into the stream and reads what came out of it.
+"""
 
 import json
 import os
@@ -17,7 +20,7 @@ from confluent_kafka.cimpl import NewTopic
 from psycopg import sql
 
 from promo_assets.settings import Settings
-from promo_assets.stream.ledger.ledger import apply_ddl
+from promo_assets.stream.ledger.schema import apply_ddl
 
 ROW_FIELDS = (
     "restaurant_id",
@@ -35,6 +38,8 @@ ROW_FIELDS = (
 
 @dataclass
 class World:
+    """The endpoints, topics and folder of a test. `env` and `settings` lead the project to them."""
+
     kafka: str
     postgres_url: str
     home: Path
@@ -42,13 +47,12 @@ class World:
     topic_out: str
     topic_dead_letters: str
     extra_env: dict[str, str] = field(default_factory=dict)
-    kafka_login: dict[str, str] = field(
-        default_factory=dict
-    )  # the test's own; the project's processes have theirs in extra_env
+    kafka_login: dict[str, str] = field(default_factory=dict)
+    """The login of the test's own clients. `extra_env` has that of the project's processes."""
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment in which the project's processes live in this world."""
+        """The environment of the project's processes in this world."""
         return {
             **os.environ,
             "PROMO_HOME": str(self.home),
@@ -91,7 +95,7 @@ class World:
             return cursor.fetchall() if cursor.description else []
 
     def favour(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """(client_id, restaurant_id) become favourites."""
+        """Insert favourites: pairs (client_id, restaurant_id)."""
         into = "COPY subscribers_restaurants (client_id, restaurant_id) FROM STDIN"
         with (
             psycopg.connect(self.postgres_url) as connection,
@@ -108,35 +112,36 @@ class World:
         key: bytes | None = b"key",
         at_ms: int = 0,
     ) -> None:
-        """Messages into the input topic, in order, acknowledged; a dict is sent as JSON. `at_ms` is the sender's clock, if not this one."""
-        producer = Producer(
-            {**self.kafka_client, "enable.idempotence": True, "message.max.bytes": 2_000_000}
-        )
-        where = {} if partition is None else {"partition": partition}
-        failed: list[object] = []
+        """Send messages to the input topic, in order, and wait for their acknowledgement.
+
+        A dict is sent as JSON. `at_ms` is the sender's clock in unix milliseconds, 0 for now.
+        """
+        conf = {**self.kafka_client, "enable.idempotence": True, "message.max.bytes": 2_000_000}
+        producer = Producer(conf)
+        errors: list[object] = []
+
+        def keep_error(error: object, _: Message) -> None:
+            if error:
+                errors.append(error)
+
+        options = {"key": key, "timestamp": at_ms, "on_delivery": keep_error}
+        if partition is not None:
+            options["partition"] = partition
         for value in values:
             encoded = json.dumps(value).encode() if isinstance(value, dict) else value
-            note = lambda error, _: failed.append(error) if error else None  # noqa: E731
-            producer.produce(
-                topic or self.topic_in,
-                value=encoded,
-                key=key,
-                on_delivery=note,
-                timestamp=at_ms,
-                **where,
-            )
+            producer.produce(topic or self.topic_in, value=encoded, **options)
             producer.poll(0)
         assert producer.flush(60) == 0
-        assert not failed
+        assert not errors
 
     def rows(self) -> list[dict]:
-        """`subscribers_feedback`, whole; feedback must be empty."""
-        found = self.execute(f"SELECT {', '.join(ROW_FIELDS)}, feedback FROM subscribers_feedback")
-        assert all(row[-1] is None for row in found)
-        return [dict(zip(ROW_FIELDS, row[:-1], strict=True)) for row in found]
+        """Return all rows of `subscribers_feedback`. Their `feedback` must be empty."""
+        rows = self.execute(f"SELECT {', '.join(ROW_FIELDS)}, feedback FROM subscribers_feedback")
+        assert all(row[-1] is None for row in rows)
+        return [dict(zip(ROW_FIELDS, row[:-1], strict=True)) for row in rows]
 
     def messages(self, topic: str | None = None) -> list[Message]:
-        """All that a `read_committed` consumer sees of the output topic."""
+        """Return all that a `read_committed` consumer sees of the output topic, or of `topic`."""
         return list(self._read(topic or self.topic_out))
 
     def dead_letters(self) -> list[Message]:
@@ -159,9 +164,7 @@ class World:
         try:
             while at_end < len(partitions):
                 message = consumer.poll(30)
-                assert message is not None, (
-                    f"{topic}: no answer, or an open transaction, within 30 s"
-                )
+                assert message is not None, f"{topic}: no message for 30 s (open transaction?)"
                 if not message.error():
                     yield message
                 elif message.error().name() == "_PARTITION_EOF":
@@ -173,7 +176,7 @@ class World:
 
 
 def make_database(postgres_url: str, name: str) -> str:
-    """URL of a database of its own on that server, with the stream's tables."""
+    """Create a database with the stream's tables on a server and return its URL."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     base, _, _ = postgres_url.rpartition("/")
@@ -183,7 +186,7 @@ def make_database(postgres_url: str, name: str) -> str:
 
 @contextmanager
 def database(postgres_url: str, name: str) -> Iterator[str]:
-    """The same for a server that lives on."""
+    """Create such a database, and drop it at the end of the block."""
     yield make_database(postgres_url, name)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(
@@ -199,6 +202,7 @@ def world(services, tmp_path: Path) -> Iterator[World]:
 
 @contextmanager
 def new_world(services, home: Path) -> Iterator[World]:
+    """Create a database and topics of random names, and delete them at the end of the block."""
     name = f"w{uuid.uuid4().hex[:10]}"
     with database(services.postgres_url, name) as url:
         made = World(services.kafka, url, home, f"{name}.in", f"{name}.out", f"{name}.dead")

@@ -1,77 +1,82 @@
-"""The demo's last part: clients answer their notifications, and the lake tells what came of the campaigns."""
+"""The demo's last part: clients answer, and the lake counts what the campaigns led to."""
 
-import threading
-from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import NamedTuple
 
 import psycopg
 
 from promo_assets.commands.console import CommandError, count_of, spinner
-from promo_assets.commands.dagster_dev import DagsterDev
 from promo_assets.commands.demo.results import Position
-from promo_assets.commands.demo.runs import Runs, Wait
-from promo_assets.commands.kafka import end_offsets
+from promo_assets.commands.demo.runs import Runs
+from promo_assets.commands.demo.session import DemoSession
+from promo_assets.commands.kafka_client import end_offsets
 from promo_assets.commands.push import PushService
 from promo_assets.settings import Settings
 
 FEEDBACK_SHARE = 0.2
 MART = "mart/campaign_results"
-_DAY = "SELECT max(trigger_datetime_created) FROM subscribers_feedback WHERE starts_with(adv_campaign_id, %s)"
-_OF_DAY = """SELECT count(DISTINCT (restaurant_id, adv_campaign_id, datetime_created)), count(*), count(feedback) FROM subscribers_feedback
+_LAST_TRIGGER = """SELECT max(trigger_datetime_created) FROM subscribers_feedback
+    WHERE starts_with(adv_campaign_id, %s)"""
+_DAY_COUNTS = """SELECT count(DISTINCT (restaurant_id, adv_campaign_id, datetime_created)),
+        count(*), count(feedback)
+    FROM subscribers_feedback
     WHERE trigger_datetime_created >= %s AND trigger_datetime_created < %s"""
+DAY_S = 86_400
 
 
-def show_campaigns(
-    settings: Settings,
-    dagster: DagsterDev,
-    wait: Wait,
-    go_on: Callable[[], None],
-    stop: threading.Event,
-    run: str,
-    out: Position,
-) -> None:
-    """Prints what came of the campaigns of the demo's day; raises `CommandError` where the mart has fewer than Postgres.
+class DayCounts(NamedTuple):
+    """All campaigns of a day in Postgres: how many, and the clients notified and answering."""
 
-    `wait` and `go_on` raise what ends the demo when the user has seen enough. What lay in the output topic before the demo, and the
-    place of the user's own `promo-assets push` in it, stay as they are: the demo reads from `out` on, in a group of its own.
+    day: date
+    campaigns: int
+    clients: int
+    answers: int
+
+
+def show_campaigns(session: DemoSession, output: Position) -> None:
+    """Print what the campaigns of the demo's day led to.
+
+    Raises `CommandError` if the mart has fewer of them than Postgres. The demo reads the output
+    topic from `output` on, in a consumer group of its own: older notifications get no answer from
+    it, and the offsets of the user's own `promo-assets push` stay as they are.
     """
-    with spinner(
-        "a stand-in for the push service reads the notifications, and some clients answer"
-    ) as tell:
+    settings, dagster = session.settings, session.dagster
+    message = "a stand-in for the push service reads the notifications, and some clients answer"
+    with spinner(message) as show_step:
         push = PushService(
             settings,
-            out.topic,
-            None,
-            FEEDBACK_SHARE,
-            f"promo-assets-push-{run}",
-            out.offsets,
-            campaigns=run,
+            output.topic,
+            rate=None,
+            feedback_share=FEEDBACK_SHARE,
+            group=f"promo-assets-push-{session.name}",
+            start=output.offsets,
+            campaigns=session.name,
         )
-        push.run(stop, end_offsets(settings, out.topic))
-        go_on()
-        day, campaigns, clients, answers = _in_postgres(settings, run)
-        tell(f"the job campaign_results tells what came of the campaigns of {day}")
-        runs = Runs(dagster, wait)
-        runs.run("campaign_results", day)
-    if (
-        shown := runs.rows(MART, [day])[day]
-    ) < campaigns:  # more have come since where others send, too
+        push.run(session.stop, end_offsets(settings, output.topic))
+        session.check_stopped()
+        counts = _count_day(settings, session.name)
+        show_step(f"the job campaign_results counts what the campaigns of {counts.day} led to")
+        runs = Runs(session)
+        runs.run("campaign_results", counts.day)
+    rows = runs.count_rows(MART, [counts.day])[counts.day]
+    # The mart may have more where others send campaigns, too.
+    if rows < counts.campaigns:
         raise CommandError(
-            f"not as promised: {MART} has {count_of(shown, 'campaigns')} of {day}, Postgres {campaigns:,}. See {dagster.log}"
+            f"Not as promised: {MART} has {count_of(rows, 'campaigns')} of {counts.day}, "
+            f"Postgres {counts.campaigns:,}. See {dagster.log}"
         )
-    notified = (
-        f"{count_of(campaigns, 'campaigns')} of {day} notified {count_of(clients, 'clients')}"
-    )
-    print(f"{notified}, {answers:,} answered: {dagster.url}/assets/{MART}", flush=True)
+    campaigns = count_of(counts.campaigns, "campaigns")
+    clients = count_of(counts.clients, "clients")
+    notified = f"{campaigns} of {counts.day} notified {clients}, {counts.answers:,} answered"
+    print(f"{notified}: {dagster.url}/assets/{MART}", flush=True)
 
 
-def _in_postgres(settings: Settings, run: str) -> tuple:
-    """The day on which the demo's campaigns notified, and of all campaigns of that day: how many, whom they notified, who answered."""
+def _count_day(settings: Settings, demo_name: str) -> DayCounts:
+    """Count the day (UTC) on which the demo's campaigns notified last."""
     with psycopg.connect(settings.database_url) as connection:
-        row = connection.execute(_DAY, (run,)).fetchone()
+        row = connection.execute(_LAST_TRIGGER, (demo_name,)).fetchone()
         assert row, "an aggregate has one row"
-        day = datetime.fromtimestamp(row[0], UTC).replace(hour=0, minute=0, second=0)
-        counted = connection.execute(
-            _OF_DAY, (int(day.timestamp()), int(day.timestamp()) + 86_400)
-        ).fetchone()
-    return day.date(), *(counted or ())
+        start = int(row[0]) // DAY_S * DAY_S
+        counts = connection.execute(_DAY_COUNTS, (start, start + DAY_S)).fetchone()
+        assert counts, "an aggregate has one row"
+    return DayCounts(datetime.fromtimestamp(start, UTC).date(), *counts)

@@ -1,4 +1,4 @@
-"""The demo's lake: some weeks of RAW are made up and loaded, one day's marts are made, and it shows what Dagster recorded of that."""
+"""The demo's lake: RAW is made up and loaded, one day's marts are made, Dagster's counts shown."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -11,10 +11,10 @@ from rich.table import Table
 
 from promo_assets.commands import console
 from promo_assets.commands.console import CommandError, UserError, spinner
-from promo_assets.commands.dagster_dev import DagsterDev
-from promo_assets.commands.demo.runs import Runs, Wait
+from promo_assets.commands.demo.runs import Runs
+from promo_assets.commands.demo.session import DemoSession
 from promo_assets.commands.lake_sample import FILE
-from promo_assets.commands.raw_days import RawDays, raw_days
+from promo_assets.commands.raw_days import RawDays, open_raw_days
 from promo_assets.lake.tables import day_folder
 from promo_assets.lake.transform.calendar_days import days_between
 from promo_assets.local.sample.days import Sample, write_day
@@ -34,113 +34,104 @@ MARTS = {
 LOAD_AGAIN = {"ops": {"load_every_day": {"config": {"again": True}}}}
 
 
-def show_lake(
-    settings: Settings, dagster: DagsterDev, wait: Wait, go_on: Callable[[], None]
-) -> None:
-    """Prints what came out; raises `CommandError` where that is not what was promised.
-
-    `wait` and `go_on` raise what ends the demo when the user has seen enough.
-    """
-    days = fill_raw(settings, datetime.now(UTC).date() - timedelta(days=1), go_on)
-    last, runs = days[-1], Runs(dagster, wait)
-    with spinner("the job initial_load takes RAW to STG and DDS") as tell:
+def show_lake(session: DemoSession) -> None:
+    """Load the lake and print what came out; raises `CommandError` if it is not as promised."""
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    days = fill_raw(session.settings, yesterday, session.check_stopped)
+    last, runs = days[-1], Runs(session)
+    with spinner("the job initial_load loads RAW into STG and DDS") as show_step:
         runs.run("initial_load")
-        if len(runs.rows(READ, days)) < len(days):
-            tell("some days were loaded when this Dagster did not see it: they are loaded again")
+        if len(runs.count_rows(READ, days)) < len(days):
+            show_step("some days were loaded without this Dagster: they are loaded again")
             runs.run("initial_load", config=LOAD_AGAIN)
-        tell(f"the job daily_lake makes the marts as of {last}")
+        show_step(f"the job daily_lake makes the marts as of {last}")
         runs.run("daily_lake", last)
-        results = LakeResults(
-            days,
-            {
-                asset: runs.rows(asset, [last] if asset in MARTS else days)
-                for asset in EVENTS | MARTS
-            },
-        )
-    Console(width=None if sys.stdout.isatty() else WIDTH).print(results.table())
-    if problems := results.problems():
-        raise CommandError(f"not as promised: {'; '.join(problems)}. See {dagster.log}")
+        event_rows = {asset: runs.count_rows(asset, days) for asset in EVENTS}
+        mart_rows = {asset: runs.count_rows(asset, [last]) for asset in MARTS}
+    results = LakeResults(days, event_rows | mart_rows)
+    dagster = session.dagster
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(results.as_table())
+    if problems := results.find_problems():
+        raise CommandError(f"Not as promised: {'; '.join(problems)}. See {dagster.log}")
     print(
-        f"Every event read was either kept or rejected. The marts as of {last}: {dagster.url}/assets/mart/users",
+        f"Every event read was either kept or rejected. The marts as of {last}: "
+        f"{dagster.url}/assets/mart/users",
         flush=True,
     )
 
 
-def fill_raw(settings: Settings, last: date, go_on: Callable[[], None]) -> list[date]:
-    """The days of RAW that the demo shows: of a sample up to `last`, or what there is where somebody else wrote."""
+def fill_raw(settings: Settings, last: date, check_stopped: Callable[[], None]) -> list[date]:
+    """Return the days of RAW that the demo shows, and make up those that are missing.
+
+    They are `DAYS` days of the sample up to `last`. Where RAW holds files of others, the days that
+    exist are returned and nothing is written. `check_stopped` is called often, and may raise.
+    """
     if last < settings.lake_start:
         raise UserError(
-            f"PROMO_LAKE_START: {settings.lake_start} is not over, and the demo needs a day"
+            f"PROMO_LAKE_START: {settings.lake_start} is not over, and the demo needs a day. "
+            "Choose an earlier one"
         )
     days = days_between(max(settings.lake_start, last - timedelta(days=DAYS - 1)), last)
-    with raw_days(settings) as raw:
-        present = {
-            day: names
-            for day in days_between(settings.lake_start, last)
-            if (names := raw.names(day))
-        }
+    with open_raw_days(settings) as raw:
+        files = {day: raw.list_files(day) for day in days_between(settings.lake_start, last)}
+        present = {day: names for day, names in files.items() if names}
         if foreign := [day for day, names in present.items() if names != [FILE]]:
             console.info(
-                f"{raw.place}/{day_folder(foreign[0])} is not of the sample: RAW is used as it is, nothing is added to it"
+                f"{raw.place}/{day_folder(foreign[0])} was not written by `lake sample`: "
+                "RAW is used as it is, and nothing is added to it"
             )
             return list(present)
         if missing := [day for day in days if day not in present]:
-            with spinner(
-                f"making up RAW: {len(missing)} days of {SAMPLE.events_per_day:,} events, up to {missing[-1]}"
-            ):
-                _write(raw, missing, go_on)
+            count = f"{len(missing)} days of {SAMPLE.events_per_day:,} events"
+            with spinner(f"making up RAW: {count}, up to {missing[-1]}"):
+                _write_days(raw, missing, check_stopped)
     console.info(f"the {len(days)} days of the sample are in RAW, {days[0]} to {last}")
     return days
 
 
-def _write(raw: RawDays, days: list[date], go_on: Callable[[], None]) -> None:
+def _write_days(raw: RawDays, days: list[date], check_stopped: Callable[[], None]) -> None:
     with raw.scratch() as scratch:
         for day in days:
             folder = scratch / day_folder(day)
             folder.mkdir()
-            write_day(SAMPLE, day, folder / FILE, lambda _: go_on())
-            if not raw.names(day):  # still
-                raw.put(day, folder)
+            write_day(SAMPLE, day, folder / FILE, lambda _: check_stopped())
+            if not raw.list_files(day):  # others may have written it in the meantime
+                raw.replace_day(day, folder)
 
 
 @dataclass(frozen=True)
 class LakeResults:
-    """Rows of each asset by day, as Dagster recorded them; the marts' day is the last."""
+    """The rows of each asset by day, as Dagster recorded them; the marts are as of the last day."""
 
     days: list[date]
     rows: Mapping[str, Mapping[date, int]]
 
-    def problems(self) -> list[str]:
-        """What is not as promised, in words; nothing where all is."""
+    def find_problems(self) -> list[str]:
+        """Return in words what is not as promised."""
         problems = []
         for day in self.days:
             read, kept, rejected = (self.rows[asset].get(day) for asset in EVENTS)
             if read is None or kept is None or rejected is None or read != kept + rejected:
                 problems.append(
-                    f"of {day} {_counted(read)} events were read, {_counted(kept)} kept and {_counted(rejected)} rejected"
+                    f"of {day}, {_format_rows(read)} events were read, "
+                    f"{_format_rows(kept)} kept and {_format_rows(rejected)} rejected"
                 )
-        return problems + [
-            f"{asset} has no row of {self.days[-1]}"
-            for asset in MARTS
-            if not self.rows[asset].get(self.days[-1])
-        ]
+        last = self.days[-1]
+        empty = [asset for asset in MARTS if not self.rows[asset].get(last)]
+        return problems + [f"{asset} has no row of {last}" for asset in empty]
 
-    def table(self) -> Table:
+    def as_table(self) -> Table:
         caption = "rows are what Dagster recorded, counted in the files' footers"
         table = Table("lake", caption=caption, caption_justify="left", box=SIMPLE_HEAD)
-        for name in ("days", "rows", "asset"):
-            table.add_column(name, justify="left" if name == "asset" else "right")
-        for asset, what in (EVENTS | MARTS).items():
+        table.add_column("days", justify="right")
+        table.add_column("rows", justify="right")
+        table.add_column("asset")
+        for asset, label in (EVENTS | MARTS).items():
             rows = self.rows[asset]
-            table.add_row(
-                what,
-                str(len(rows)),
-                f"{sum(rows.values()):,}",
-                asset,
-                end_section=asset == REJECTED,
-            )
+            cells = (label, str(len(rows)), f"{sum(rows.values()):,}", asset)
+            table.add_row(*cells, end_section=asset == REJECTED)
         return table
 
 
-def _counted(rows: int | None) -> str:
+def _format_rows(rows: int | None) -> str:
     return "unknown" if rows is None else f"{rows:,}"

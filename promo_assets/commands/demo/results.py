@@ -2,155 +2,164 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import psycopg
 from psycopg.sql import SQL, Identifier
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from promo_assets.commands.demo.data import Sample
-from promo_assets.commands.kafka import Topic, read_to_end
+from promo_assets.commands.demo.data import CampaignGroup
+from promo_assets.commands.kafka_client import Topic, read_to_end
 from promo_assets.settings import Settings
 from promo_assets.stream.messages import FIELDS
 
 COLUMNS = (*FIELDS, "client_id", "trigger_datetime_created")
+_CAMPAIGN_ID = COLUMNS.index("adv_campaign_id")
+_START = COLUMNS.index("adv_campaign_datetime_start")
+_TRIGGERED = COLUMNS.index("trigger_datetime_created")
 
 
 @dataclass(frozen=True)
 class Position:
-    """A topic and where it ended when the demo began."""
+    """A topic, and its end offset in each partition when the demo began."""
 
     topic: Topic
     offsets: dict[int, int]
 
 
-def count_rows(database_url: str, samples: list[Sample]) -> int:
+def count_rows(database_url: str, groups: Sequence[CampaignGroup]) -> int:
+    campaign_ids = [campaign_id for group in groups for campaign_id in group.restaurants]
     with psycopg.connect(database_url) as connection:
         row = connection.execute(
             "SELECT count(*) FROM subscribers_feedback WHERE adv_campaign_id = ANY(%s)",
-            (_ids(samples),),
+            (campaign_ids,),
         ).fetchone()
     return row[0] if row else 0
 
 
-def states(database_url: str, run: str) -> dict[str, str]:
-    """What the ledger says of this demo's campaigns, by adv_campaign_id."""
+def read_states(database_url: str, demo_name: str) -> dict[str, str]:
+    """Return by adv_campaign_id the state of this demo's campaigns in the ledger."""
+    query = """SELECT adv_campaign_id, state FROM promo_ledger.campaigns
+        WHERE starts_with(adv_campaign_id, %s)"""
     with psycopg.connect(database_url) as connection:
-        query = "SELECT adv_campaign_id, state FROM promo_ledger.campaigns WHERE starts_with(adv_campaign_id, %s)"
-        return dict(connection.execute(query, (run,)).fetchall())
+        return dict(connection.execute(query, (demo_name,)).fetchall())
 
 
-def count_dead_letters(settings: Settings, dead_letters: Position, run: str) -> int:
-    return sum(
-        message.key() == run.encode()
-        for message in read_to_end(settings, dead_letters.topic, dead_letters.offsets)
+def count_dead_letters(settings: Settings, start: Position, demo_name: str) -> int:
+    messages = read_to_end(settings, start.topic, start.offsets)
+    return sum(message.key() == demo_name.encode() for message in messages)
+
+
+class Counts(NamedTuple):
+    """A group's rows and messages, and how many of each there should be."""
+
+    rows: int
+    messages: int
+    expected: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a demo's campaigns led to.
+
+    followers: number of clients by restaurant. states: the ledger's, by campaign. rows, messages:
+    how often each tuple of `COLUMNS` is in Postgres and in Kafka.
+    """
+
+    groups: Sequence[CampaignGroup]
+    followers: dict[str, int]
+    states: dict[str, str]
+    rows: Counter[tuple]
+    messages: Counter[tuple]
+    dead_letters: int
+
+    def lacks_messages(self) -> bool:
+        """Whether Kafka has fewer pairs than Postgres, as for a moment after each delivery."""
+        return self.messages.total() < self.rows.total()
+
+    def find_problems(self) -> list[str]:
+        """Return in words what is not as promised."""
+        counts = [self._count(group) for group in self.groups]
+        rejected = sum(group.rejected for group in self.groups)
+        checks = {
+            "some pairs have more than one row in Postgres": _has_repeats(self.rows),
+            "some pairs have more than one message in Kafka": _has_repeats(self.messages),
+            "rows and messages differ": self.rows != self.messages,
+            "the counts are not the expected ones": any(len(set(each)) > 1 for each in counts),
+            "a malformed message is not among the dead letters": self.dead_letters != rejected,
+            "the ended campaign is not marked as expired": "expired" not in self.states.values(),
+            "a campaign notified before its start": any(
+                row[_TRIGGERED] < row[_START] for row in self.rows
+            ),
+        }
+        return [problem for problem, is_found in checks.items() if is_found]
+
+    def as_table(self) -> Table:
+        counts = [self._count(group) for group in self.groups]
+        sent = sum(len(group.messages) for group in self.groups)
+        table = Table(
+            caption="rows are counted in Postgres, messages in Kafka (read_committed)",
+            caption_justify="left",
+            box=SIMPLE_HEAD,
+            show_footer=True,
+        )
+        table.add_column("campaigns", footer="all")
+        table.add_column("sent", footer=str(sent), justify="right")
+        table.add_column("became")
+        for name in Counts._fields:
+            total = sum(getattr(each, name) for each in counts)
+            table.add_column(name, footer=f"{total:,}", justify="right")
+        for group, each in zip(self.groups, counts, strict=True):
+            outcome = f"{self.dead_letters} {group.outcome}" if group.rejected else group.outcome
+            numbers = (f"{number:,}" for number in each)
+            table.add_row(group.kind, str(len(group.messages)), outcome, *numbers)
+        return table
+
+    def _count(self, group: CampaignGroup) -> Counts:
+        return Counts(
+            rows=_count_group(self.rows, group),
+            messages=_count_group(self.messages, group),
+            expected=sum(self.followers[name] for name in group.restaurants.values()),
+        )
+
+
+def read_results(
+    settings: Settings,
+    groups: Sequence[CampaignGroup],
+    followers: dict[str, int],
+    demo_name: str,
+    output: Position,
+    dead_letters: Position,
+) -> Results:
+    """Read both sinks; the topics only from where they ended when the demo began."""
+    values = (
+        json.loads(message.value() or b"{}")
+        for message in read_to_end(settings, output.topic, output.offsets)
+    )
+    ours = (value for value in values if str(value.get("adv_campaign_id")).startswith(demo_name))
+    return Results(
+        groups=groups,
+        followers=followers,
+        states=read_states(settings.database_url, demo_name),
+        rows=_read_rows(settings.database_url, demo_name),
+        messages=Counter(tuple(value.get(name) for name in COLUMNS) for value in ours),
+        dead_letters=count_dead_letters(settings, dead_letters, demo_name),
     )
 
 
-class Results:
-    """Rows and messages of a demo run, each a tuple of `COLUMNS`; and what they should be."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        samples: list[Sample],
-        audience: dict[str, int],
-        run: str,
-        out: Position,
-        dead_letters: Position,
-    ):
-        self._samples = samples
-        self._audience = audience
-        self._states = states(settings.database_url, run)
-        with psycopg.connect(settings.database_url) as connection:
-            columns = SQL(", ").join(map(Identifier, COLUMNS))
-            query = SQL(
-                "SELECT {} FROM subscribers_feedback WHERE starts_with(adv_campaign_id, %s)"
-            ).format(columns)
-            self._rows = Counter(connection.execute(query, (run,)).fetchall())
-        values = (
-            json.loads(message.value() or b"{}")
-            for message in read_to_end(settings, out.topic, out.offsets)
-        )
-        ours = (value for value in values if str(value.get("adv_campaign_id")).startswith(run))
-        self._messages = Counter(tuple(value.get(name) for name in COLUMNS) for value in ours)
-        self._dead_letters = count_dead_letters(settings, dead_letters, run)
-
-    def missing_messages(self) -> bool:
-        """Kafka has not all of what Postgres has: it comes a moment later."""
-        return self._messages.total() < self._rows.total()
-
-    def problems(self) -> list[str]:
-        """What is not as promised, in words; nothing where all is."""
-        checks = {
-            "some pairs have more than one row in Postgres": max(self._rows.values(), default=0)
-            > 1,
-            "some pairs have more than one message in Kafka": max(
-                self._messages.values(), default=0
-            )
-            > 1,
-            "rows and messages differ": self._rows != self._messages,
-            "the numbers are not the expected ones": any(
-                len({*figures}) > 1 for *_, figures in self._lines()
-            ),
-            "a malformed message is not among the dead letters": self._dead_letters
-            != sum(sample.rejected for sample in self._samples),
-            "the campaign that was over is not marked as expired": "expired"
-            not in self._states.values(),
-            "a campaign notified before its start": any(
-                row[COLUMNS.index("trigger_datetime_created")]
-                < row[COLUMNS.index("adv_campaign_datetime_start")]
-                for row in self._rows
-            ),
-        }
-        return [problem for problem, found in checks.items() if found]
-
-    def table(self) -> Table:
-        caption = "rows are counted in Postgres, messages in Kafka (read_committed)"
-        table = Table(
-            "campaigns", caption=caption, caption_justify="left", box=SIMPLE_HEAD, show_footer=True
-        )
-        for name in ("sent", "became", "rows", "messages", "expected"):
-            table.add_column(name, justify="left" if name == "became" else "right")
-        for sample, (rows, messages, expected) in self._lines():
-            table.add_row(
-                sample.what,
-                str(len(sample.messages)),
-                self._became(sample),
-                f"{rows:,}",
-                f"{messages:,}",
-                f"{expected:,}",
-            )
-        sums = [sum(part) for part in zip(*(figures for _, figures in self._lines()), strict=True)]
-        for column, total in zip(table.columns[3:], sums, strict=True):
-            column.footer = f"{total:,}"
-        table.columns[0].footer = "all"
-        table.columns[1].footer = str(sum(len(sample.messages) for sample in self._samples))
-        return table
-
-    def _became(self, sample: Sample) -> str:
-        return f"{self._dead_letters} {sample.becomes}" if sample.rejected else sample.becomes
-
-    def _lines(self) -> list[tuple[Sample, tuple[int, int, int]]]:
-        """Of each sample: rows, messages, and what both should be."""
-        return [
-            (
-                sample,
-                (
-                    _of(self._rows, sample),
-                    _of(self._messages, sample),
-                    sum(self._audience[name] for name in sample.campaigns.values()),
-                ),
-            )
-            for sample in self._samples
-        ]
+def _read_rows(database_url: str, demo_name: str) -> Counter[tuple]:
+    columns = SQL(", ").join(map(Identifier, COLUMNS))
+    query = SQL("SELECT {} FROM subscribers_feedback WHERE starts_with(adv_campaign_id, %s)")
+    with psycopg.connect(database_url) as connection:
+        return Counter(connection.execute(query.format(columns), (demo_name,)).fetchall())
 
 
-def _of(pairs: Counter, sample: Sample) -> int:
-    place = COLUMNS.index("adv_campaign_id")
-    return sum(count for pair, count in pairs.items() if pair[place] in sample.campaigns)
+def _has_repeats(pairs: Counter[tuple]) -> bool:
+    return max(pairs.values(), default=0) > 1
 
 
-def _ids(samples: list[Sample]) -> list[str]:
-    return [campaign_id for sample in samples for campaign_id in sample.campaigns]
+def _count_group(pairs: Counter[tuple], group: CampaignGroup) -> int:
+    return sum(count for pair, count in pairs.items() if pair[_CAMPAIGN_ID] in group.restaurants)

@@ -1,129 +1,113 @@
-"""What the demo asks of Dagster, as the UI does it: to run a job, and what was recorded of a day."""
+"""Runs of Dagster's jobs for the demo, and what Dagster recorded of them.
 
-import json
+The Dagster that the demo started launches the runs, as its UI does, so that they end with it.
+"""
+
+import contextlib
 import math
 import re
-import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
+from dagster import DagsterRunStatus as Status
+from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
+
 from promo_assets.commands.console import CommandError
-from promo_assets.commands.dagster_dev import DagsterDev
+from promo_assets.commands.dagster_dev import HOST
+from promo_assets.commands.dagster_queries import read_events, read_row_counts
+from promo_assets.commands.demo.session import DemoSession
 
-STARTS_S, ANSWER_S = 180, 30
-
-LAUNCH = """mutation($params: ExecutionParams!) {launchRun(executionParams: $params) {
-    __typename ... on LaunchRunSuccess {run {runId}} ... on Error {message}}}"""
-STATUS = "query($id: ID!) {runOrError(runId: $id) {... on Run {status}}}"
-EVENTS = """query($id: ID!, $after: String) {runOrError(runId: $id) {... on Run {eventConnection(afterCursor: $after) {cursor hasMore
-    events {... on MessageEvent {message} ... on ErrorEvent {error {message causes {message}}}}}}}}"""
-RECORDED = """query($key: AssetKeyInput!, $days: [String!]) {assetNodeOrError(assetKey: $key) {... on AssetNode {
-    latestMaterializationByPartition(partitions: $days) {partition metadataEntries {label ... on IntMetadataEntry {intRepr}}}}}}"""
-
-Wait = Callable[
-    [Callable[[], bool], float, str], None
-]  # until something is so, for so many seconds, else this failure
+RUN_START_TIMEOUT_S, QUERY_TIMEOUT_S = 180, 30
+NOT_STARTED = (Status.QUEUED, Status.NOT_STARTED, Status.STARTING)
+NOT_ENDED = (Status.STARTED, Status.CANCELING)
+# Runs of a backfill may still be queued from before the demo: a run of the demo goes first.
+PRIORITY = {"dagster/priority": "5"}
 
 
 class Runs:
-    """A run is launched by the Dagster that the demo started: it ends with that one, too."""
-
-    def __init__(self, dagster: DagsterDev, wait: Wait):
-        self._dagster = dagster
-        self._wait = wait
+    def __init__(self, session: DemoSession):
+        self._session = session
+        self._log = session.dagster.log
+        self._client = DagsterGraphQLClient(
+            HOST, port_number=session.dagster.port, timeout=QUERY_TIMEOUT_S
+        )
 
     def run(
         self, job: str, day: date | None = None, config: Mapping[str, Any] | None = None
     ) -> None:
-        """Raises `CommandError` where the run does not succeed."""
-        where = {
-            "repositoryLocationName": "promo_assets",
-            "repositoryName": "__repository__",
-            "jobName": job,
-        }
-        tags = [
-            {"key": "dagster/priority", "value": "5"}
-        ]  # runs of a backfill may wait here from the time before
-        if day:
-            tags.append({"key": "dagster/partition", "value": str(day)})
-        params = {
-            "selector": where,
-            "runConfigData": config or {},
-            "executionMetadata": {"tags": tags},
-        }
-        launched = self._ask(LAUNCH, params=params)["launchRun"]
-        if "run" not in launched:
-            raise CommandError(
-                f"{job} was not launched: {plain(launched.get('message', launched['__typename']))}. See {self._dagster.log}"
-            )
-        run_id = launched["run"]["runId"]
-
-        def status() -> str:
-            return self._ask(STATUS, id=run_id)["runOrError"]["status"]
-
-        self._wait(
-            lambda: status() not in ("QUEUED", "NOT_STARTED", "STARTING"),
-            STARTS_S,
-            f"the run of {job} did not start",
+        """Run a job to its end; raises `CommandError` if it does not succeed."""
+        run_id = self._launch(job, day, config or {})
+        self._session.wait_until(
+            lambda: self._read_status(run_id) not in NOT_STARTED,
+            RUN_START_TIMEOUT_S,
+            f"The run of {job} did not start",
         )
-        self._wait(
-            lambda: status() not in ("STARTED", "CANCELING"),
+        self._session.wait_until(
+            lambda: self._read_status(run_id) not in NOT_ENDED,
             math.inf,
-            f"the run of {job} did not end",
+            f"The run of {job} did not end",
         )
-        if (ended := status()) != "SUCCESS":
-            why = f"failed: {self._failure(run_id)}" if ended == "FAILURE" else f"ended as {ended}"
-            raise CommandError(f"{job} {why}. See {self._dagster.log}, run {run_id}")
+        status = self._read_status(run_id)
+        if status != Status.SUCCESS:
+            is_failure = status == Status.FAILURE
+            reason = self._read_failure(run_id) if is_failure else f"it ended as {status.value}"
+            raise CommandError(f"The job {job} failed: {reason}. See {self._log}, run {run_id}")
 
-    def rows(self, asset: str, days: Iterable[date]) -> dict[date, int]:
-        """Of each of the days that Dagster has a materialization of."""
-        variables = {"key": {"path": asset.split("/")}, "days": [str(day) for day in days]}
-        found = self._ask(RECORDED, **variables)["assetNodeOrError"][
-            "latestMaterializationByPartition"
-        ]
-        return {
-            date.fromisoformat(each["partition"]): int(entry["intRepr"])
-            for each in found
-            for entry in (each or {"metadataEntries": []})["metadataEntries"]
-            if entry["label"] == "dagster/row_count"
-        }
+    def count_rows(self, asset: str, days: Iterable[date]) -> dict[date, int]:
+        """Return the recorded rows of those of the days that Dagster has a materialization of."""
+        with self._dagster_errors():
+            return read_row_counts(self._session.dagster.url, QUERY_TIMEOUT_S, asset, days)
 
-    def _failure(self, run_id: str) -> str:
-        events, cursor, more = [], None, True
-        while more:
-            part = self._ask(EVENTS, id=run_id, after=cursor)["runOrError"]["eventConnection"]
-            events += part["events"]
-            cursor, more = part["cursor"], part["hasMore"]
-        return failure_of(events)
+    def _launch(self, job: str, day: date | None, config: Mapping[str, Any]) -> str:
+        """Return the run's id."""
+        tags = PRIORITY | ({"dagster/partition": str(day)} if day else {})
+        with self._dagster_errors():
+            try:
+                return self._client.submit_job_execution(
+                    job,
+                    repository_location_name="promo_assets",
+                    repository_name="__repository__",
+                    run_config=config,
+                    tags=tags,
+                )
+            except DagsterGraphQLClientError as error:
+                if error.__cause__ is not None:
+                    raise
+                reason = shorten_message(str(error.args[-1]))
+                raise CommandError(
+                    f"Dagster did not launch the job {job}: {reason}. See {self._log}"
+                ) from error
 
-    def _ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(
-            f"{self._dagster.url}/graphql", body, {"Content-Type": "application/json"}
-        )
+    def _read_status(self, run_id: str) -> Status:
+        with self._dagster_errors():
+            return self._client.get_run_status(run_id)
+
+    def _read_failure(self, run_id: str) -> str:
+        with self._dagster_errors():
+            return find_failure(read_events(self._session.dagster.url, QUERY_TIMEOUT_S, run_id))
+
+    @contextlib.contextmanager
+    def _dagster_errors(self) -> Iterator[None]:
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
-                return json.load(answer)["data"]
-        except OSError as error:
-            raise CommandError(
-                f"Dagster gave no answer: {error}. See {self._dagster.log}"
-            ) from error
+            yield
+        except (OSError, DagsterGraphQLClientError) as error:
+            # The client's own message is its query; what went wrong is the cause.
+            reason = error.__cause__ or error
+            raise CommandError(f"Dagster did not answer: {reason}. See {self._log}") from error
 
 
-def failure_of(events: list[dict[str, Any]]) -> str:
-    """Why a run failed, in one line: the innermost cause of its first error, else what was said last."""
+def find_failure(events: list[dict[str, Any]]) -> str:
+    """Return why a run failed: the innermost cause of its first error, else its last message."""
     for event in events:
         if error := event.get("error"):
-            return plain([error, *error["causes"]][-1]["message"])
-    return plain(
-        next(
-            (event["message"] for event in reversed(events) if event.get("message")),
-            "no more is known",
-        )
-    )
+            innermost = [error, *error["causes"]][-1]
+            return shorten_message(innermost["message"])
+    messages = [event["message"] for event in events if event.get("message")]
+    return shorten_message(messages[-1] if messages else "no more is known")
 
 
-def plain(message: str) -> str:
-    """The first line, without the name of the error's class and without a full stop."""
-    return re.sub(r"^(\w+\.)+\w+: ", "", message.strip().partition("\n")[0]).rstrip(". ")
+def shorten_message(message: str) -> str:
+    """Return the first line, without the name of the error's class and without a full stop."""
+    first = message.strip().partition("\n")[0]
+    return re.sub(r"^(\w+\.)+\w+: ", "", first).rstrip(". ")

@@ -1,10 +1,11 @@
-"""The map: every asset of the lake, RAW -> STG -> DDS -> marts, and the stream's feedback -> STG -> marts, day by day.
+"""The map: every asset of the lake, RAW -> STG -> DDS -> marts, day by day, and next to it the
+stream's feedback, Postgres -> STG -> marts.
 
-What belongs here: which asset is made from which, for which days. What does not: how (`steps.py`), what a table is
-(`tables.py`), what its page shows (`reporting.py`), what must hold of it (`checks.py`).
+This page shows which asset is made from which, and for which days. How a table is made is in
+`steps.py`, what it is in `tables.py`, what Dagster knows of it in `specs.py`, what a run reports in
+`reporting.py`, and what must be true of it in `checks.py`.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -13,188 +14,180 @@ import dagster as dg
 from promo_assets.lake import steps, tables
 from promo_assets.lake.defs import checks, reporting
 from promo_assets.lake.defs.cancellation import cancellable
-from promo_assets.lake.defs.reporting import asset_args, key_of, spec_of
+from promo_assets.lake.defs.mart_config import MartConfig
+from promo_assets.lake.defs.partitions import map_to_history, map_to_window
+from promo_assets.lake.defs.specs import asset_key, asset_spec, describe_asset
 from promo_assets.lake.storage.feedback import TABLE, FeedbackSource
 from promo_assets.lake.storage.files import LakeError
 from promo_assets.lake.storage.lake import Lake
 from promo_assets.lake.tables import Table
-from promo_assets.settings import LONGEST_DEPTH
 
 LakeParam = dg.ResourceParam[Lake]
 SourceParam = dg.ResourceParam[FeedbackSource]
-ALL_OF_HISTORY = 36_500  # days; a mapping has no "from the beginning"
-
-
-@dataclass(frozen=True)
-class Marts:
-    """How a run makes marts. Raises `ValueError` where that is impossible."""
-
-    depth: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.depth <= LONGEST_DEPTH:
-            raise ValueError(f"depth: 1 to {LONGEST_DEPTH} days, not {self.depth}")
-
-
-MartsParam = dg.ResourceParam[Marts]
+MartsParam = dg.ResourceParam[MartConfig]
 
 
 def build_assets(
-    daily: dg.DailyPartitionsDefinition, to_today: dg.DailyPartitionsDefinition, depth: int
+    past_days: dg.DailyPartitionsDefinition,
+    days_to_today: dg.DailyPartitionsDefinition,
+    depth: int,
 ) -> list:
-    """`daily` are the lake's days, `to_today` those of the campaigns, today as far as it has come. `depth` shows in the marts' lineage,
-    what a run reads is the run's."""
+    """Returns the lake's assets.
+
+    The campaigns have `days_to_today` as partitions, all other assets `past_days`. `depth` is what
+    the marts' lineage shows; a run's own config decides what it reads.
+    """
     by_day: dict[str, Any] = {
-        "partitions_def": daily,
+        "partitions_def": past_days,
         "backfill_policy": dg.BackfillPolicy.single_run(),
     }
-    by_day_to_today: dict[str, Any] = by_day | {"partitions_def": to_today}
-    window = dg.TimeWindowPartitionMapping(
-        start_offset=1 - depth, allow_nonexistent_upstream_partitions=True
-    )
-    history = dg.TimeWindowPartitionMapping(
-        start_offset=-ALL_OF_HISTORY, allow_nonexistent_upstream_partitions=True
-    )
+    by_day_to_today: dict[str, Any] = by_day | {"partitions_def": days_to_today}
+    window, history = map_to_window(depth), map_to_history()
 
-    def of(table: Table, mapping: dg.PartitionMapping | None = None) -> dg.AssetDep:
-        return dg.AssetDep(key_of(table), partition_mapping=mapping)
+    def dep(table: Table, days: dg.PartitionMapping | None = None) -> dg.AssetDep:
+        return dg.AssetDep(asset_key(table), partition_mapping=days)
 
-    @dg.observable_source_asset(**asset_args(tables.RAW_EVENTS), partitions_def=daily)
+    @dg.observable_source_asset(**describe_asset(tables.RAW_EVENTS), partitions_def=past_days)
     @cancellable
     def raw_events(context: dg.OpExecutionContext, lake: LakeParam) -> dg.DataVersionsByPartition:
-        return reporting.observe_raw(context, lake, daily)
+        return reporting.observe_raw_days(context, lake, past_days)
 
     @dg.asset(
-        **asset_args(tables.STG_EVENTS),
+        **describe_asset(tables.STG_EVENTS),
         **by_day,
-        deps=[of(tables.RAW_EVENTS)],
-        check_specs=checks.specs(tables.STG_EVENTS),
+        deps=[dep(tables.RAW_EVENTS)],
+        check_specs=checks.build_specs(tables.STG_EVENTS),
     )
     @cancellable
     def stg_events(context: dg.AssetExecutionContext, lake: LakeParam) -> dg.MaterializeResult:
-        done, failed = steps.stage(lake, days_of(context))
-        return reporting.report(context, lake, tables.STG_EVENTS, done, failed)
+        done, failed = steps.stage_events(lake, list_days(context))
+        return reporting.report_days(context, lake, tables.STG_EVENTS, done, failed)
 
-    @dg.asset(**asset_args(tables.GEO))
+    @dg.asset(**describe_asset(tables.GEO))
     @cancellable
     def dds_geo(lake: LakeParam) -> dg.MaterializeResult:
-        return reporting.report_cities(steps.load_cities(lake))
+        return reporting.report_cities(steps.ensure_cities(lake))
 
     @dg.multi_asset(
         name="dds_events",
         specs=[
-            spec_of(table, deps=[of(tables.STG_EVENTS), of(tables.GEO)])
+            asset_spec(table, deps=[dep(tables.STG_EVENTS), dep(tables.GEO)])
             for table in (tables.EVENTS, tables.REJECTED_EVENTS)
         ],
-        check_specs=[*checks.specs(tables.EVENTS), *checks.specs(tables.REJECTED_EVENTS)],
+        check_specs=[
+            *checks.build_specs(tables.EVENTS),
+            *checks.build_specs(tables.REJECTED_EVENTS),
+        ],
         **by_day,
     )
     @cancellable
     def dds_events(context: dg.AssetExecutionContext, lake: LakeParam):
-        kept, rejected = (
-            steps.clean(lake, steps.load_cities(lake), days_of(context)),
-            steps.reject(lake, days_of(context)),
-        )
+        kept = steps.clean_events(lake, steps.ensure_cities(lake), list_days(context))
+        rejected = steps.reject_events(lake, list_days(context))
         return (
-            reporting.report(
+            reporting.report_days(
                 context,
                 lake,
                 tables.EVENTS,
                 kept,
                 more_checks=checks.check_rejections(lake, kept, rejected),
             ),
-            reporting.report(context, lake, tables.REJECTED_EVENTS, rejected),
+            reporting.report_days(context, lake, tables.REJECTED_EVENTS, rejected),
         )
 
-    def history_asset(table: Table):
+    def build_history_asset(table: Table):
         @dg.asset(
-            **asset_args(table), **by_day, deps=[of(tables.EVENTS)], check_specs=checks.specs(table)
+            **describe_asset(table),
+            **by_day,
+            deps=[dep(tables.EVENTS)],
+            check_specs=checks.build_specs(table),
         )
         @cancellable
         def history(context: dg.AssetExecutionContext, lake: LakeParam) -> dg.MaterializeResult:
-            return reporting.report(
-                context, lake, table, steps.build_history(lake, table, days_of(context))
-            )
+            done = steps.build_history(lake, table, list_days(context))
+            return reporting.report_days(context, lake, table, done)
 
         return history
 
     @dg.asset(
-        **asset_args(tables.USERS),
+        **describe_asset(tables.USERS),
         **by_day,
-        deps=[of(tables.VISITS, history), of(tables.GEO)],
-        check_specs=checks.specs(tables.USERS),
+        deps=[dep(tables.VISITS, history), dep(tables.GEO)],
+        check_specs=checks.build_specs(tables.USERS),
     )
     @cancellable
     def mart_users(
         context: dg.AssetExecutionContext, lake: LakeParam, marts: MartsParam
     ) -> dg.MaterializeResult:
-        cities = steps.load_cities(lake)
-        done = {day: steps.build_users(lake, cities, day, marts.depth) for day in days_of(context)}
-        return reporting.report(context, lake, tables.USERS, done, depth=marts.depth)
+        cities = steps.ensure_cities(lake)
+        done = {
+            day: steps.build_users(lake, cities, day, marts.depth) for day in list_days(context)
+        }
+        return reporting.report_days(context, lake, tables.USERS, done, depth=marts.depth)
 
     @dg.asset(
-        **asset_args(tables.GEO_MART),
+        **describe_asset(tables.GEO_MART),
         **by_day,
-        deps=[of(tables.EVENTS, window), of(tables.FIRST_MESSAGES, history)],
-        check_specs=checks.specs(tables.GEO_MART),
+        deps=[dep(tables.EVENTS, window), dep(tables.FIRST_MESSAGES, history)],
+        check_specs=checks.build_specs(tables.GEO_MART),
     )
     @cancellable
     def mart_geo(
         context: dg.AssetExecutionContext, lake: LakeParam, marts: MartsParam
     ) -> dg.MaterializeResult:
-        done = {day: steps.build_geo(lake, day, marts.depth) for day in days_of(context)}
-        return reporting.report(context, lake, tables.GEO_MART, done, depth=marts.depth)
+        done = {day: steps.build_geo(lake, day, marts.depth) for day in list_days(context)}
+        return reporting.report_days(context, lake, tables.GEO_MART, done, depth=marts.depth)
 
     @dg.asset(
-        **asset_args(tables.FRIENDS),
+        **describe_asset(tables.FRIENDS),
         **by_day,
         deps=[
-            of(tables.LAST_POSITIONS, window),
-            of(tables.EVENTS, window),
-            of(tables.CORRESPONDENTS, history),
-            of(tables.GEO),
+            dep(tables.LAST_POSITIONS, window),
+            dep(tables.EVENTS, window),
+            dep(tables.CORRESPONDENTS, history),
+            dep(tables.GEO),
         ],
-        check_specs=checks.specs(tables.FRIENDS),
+        check_specs=checks.build_specs(tables.FRIENDS),
     )
     @cancellable
     def mart_friend_recomendation(
         context: dg.AssetExecutionContext, lake: LakeParam, marts: MartsParam
     ) -> dg.MaterializeResult:
-        cities, now = steps.load_cities(lake), datetime.now(UTC)
+        cities, now = steps.ensure_cities(lake), datetime.now(UTC)
         done = {
             day: steps.build_friends(lake, cities, day, marts.depth, now)
-            for day in days_of(context)
+            for day in list_days(context)
         }
-        return reporting.report(context, lake, tables.FRIENDS, done, depth=marts.depth)
+        return reporting.report_days(context, lake, tables.FRIENDS, done, depth=marts.depth)
 
     @dg.asset(
-        **asset_args(tables.SUBSCRIBERS_FEEDBACK),
+        **describe_asset(tables.SUBSCRIBERS_FEEDBACK),
         **by_day_to_today,
         deps=[dg.AssetDep(TABLE)],
-        check_specs=checks.specs(tables.SUBSCRIBERS_FEEDBACK),
+        check_specs=checks.build_specs(tables.SUBSCRIBERS_FEEDBACK),
     )
     @cancellable
     def stg_subscribers_feedback(
         context: dg.AssetExecutionContext, lake: LakeParam, feedback_source: SourceParam
     ) -> dg.MaterializeResult:
         try:
-            taken = steps.take_feedback(lake, feedback_source, days_of(context))
+            done = steps.stage_feedback(lake, feedback_source, list_days(context))
         except LakeError as error:
             raise dg.Failure(str(error)) from None
-        return reporting.report(context, lake, tables.SUBSCRIBERS_FEEDBACK, taken)
+        return reporting.report_days(context, lake, tables.SUBSCRIBERS_FEEDBACK, done)
 
     @dg.asset(
-        **asset_args(tables.CAMPAIGN_RESULTS),
+        **describe_asset(tables.CAMPAIGN_RESULTS),
         **by_day_to_today,
-        deps=[of(tables.SUBSCRIBERS_FEEDBACK)],
-        check_specs=checks.specs(tables.CAMPAIGN_RESULTS),
+        deps=[dep(tables.SUBSCRIBERS_FEEDBACK)],
+        check_specs=checks.build_specs(tables.CAMPAIGN_RESULTS),
     )
     @cancellable
     def mart_campaign_results(
         context: dg.AssetExecutionContext, lake: LakeParam
     ) -> dg.MaterializeResult:
-        done = steps.build_campaigns(lake, days_of(context))
-        return reporting.report(
+        done = steps.build_campaigns(lake, list_days(context))
+        return reporting.report_days(
             context,
             lake,
             tables.CAMPAIGN_RESULTS,
@@ -203,27 +196,23 @@ def build_assets(
         )
 
     @dg.asset(
-        **asset_args(tables.RESTAURANT_RESULTS),
+        **describe_asset(tables.RESTAURANT_RESULTS),
         **by_day_to_today,
-        deps=[of(tables.SUBSCRIBERS_FEEDBACK)],
-        check_specs=checks.specs(tables.RESTAURANT_RESULTS),
+        deps=[dep(tables.SUBSCRIBERS_FEEDBACK)],
+        check_specs=checks.build_specs(tables.RESTAURANT_RESULTS),
     )
     @cancellable
     def mart_restaurant_results(
         context: dg.AssetExecutionContext, lake: LakeParam
     ) -> dg.MaterializeResult:
-        return reporting.report(
-            context,
-            lake,
-            tables.RESTAURANT_RESULTS,
-            steps.build_restaurants(lake, days_of(context)),
-        )
+        done = steps.build_restaurants(lake, list_days(context))
+        return reporting.report_days(context, lake, tables.RESTAURANT_RESULTS, done)
 
-    history = [history_asset(table) for table in tables.HISTORY]
+    history_assets = [build_history_asset(table) for table in tables.HISTORY]
     campaigns = [stg_subscribers_feedback, mart_campaign_results, mart_restaurant_results]
     marts = [mart_users, mart_geo, mart_friend_recomendation]
-    return [raw_events, stg_events, dds_geo, dds_events, *history, *marts, *campaigns]
+    return [raw_events, stg_events, dds_geo, dds_events, *history_assets, *marts, *campaigns]
 
 
-def days_of(context: dg.AssetExecutionContext) -> list[date]:
+def list_days(context: dg.AssetExecutionContext) -> list[date]:
     return [date.fromisoformat(key) for key in context.partition_keys]

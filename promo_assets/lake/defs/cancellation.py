@@ -1,4 +1,4 @@
-"""A run that is terminated while Spark works for it."""
+"""Termination of a run while Spark works for it."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -8,26 +8,27 @@ from typing import Any, TypeVar, cast
 from promo_assets.lake.storage.lake import Lake
 
 POLL_S = 0.2
-Work = TypeVar("Work", bound=Callable)
+Compute = TypeVar("Compute", bound=Callable)
 
 
-def cancellable(work: Work) -> Work:
-    """Does what an asset or op does with its `lake` in a thread of its own. The main thread waits, and when it is interrupted stops Spark.
+def cancellable(compute: Compute) -> Compute:
+    """Runs the function of an asset or op, with its `lake`, in a thread of its own.
 
-    An interrupt in the middle of an answer of the JVM would leave py4j's connection, which belongs to a thread, with that answer for
-    the next call: nothing could be cancelled or cleaned up then.
+    The main thread waits, and stops Spark when it is interrupted. An interrupt in the middle of a
+    reply from the JVM would leave the rest of that reply in py4j's connection, which belongs to the
+    thread. The next call would read it, and nothing could be cancelled or cleaned up.
     """
 
-    @wraps(work)
+    @wraps(compute)
     def run_in_thread(*arguments: Any, lake: Lake, **more: Any) -> Any:
         with ThreadPoolExecutor(1, "lake") as thread:
-            done = thread.submit(work, *arguments, lake=lake, **more)
+            result = thread.submit(compute, *arguments, lake=lake, **more)
             try:
-                return done.result()
+                return result.result()
             except BaseException:
-                while not done.done():
+                while not result.done():
                     lake.stop()
-                    wait([done], POLL_S)
+                    wait([result], POLL_S)
                 raise
 
-    return cast(Work, run_in_thread)
+    return cast(Compute, run_in_thread)

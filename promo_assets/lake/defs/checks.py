@@ -1,52 +1,55 @@
-"""What must hold of a table's day, made from `tables.py`: as specs for Dagster, and as what one look at the day finds."""
+"""What must be true of a table's day: the checks as specs for Dagster, and their results.
+
+Which checks a table has follows from `tables.py`.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
 import dagster as dg
+from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from promo_assets.lake import tables
+from promo_assets.lake.defs.specs import asset_key
 from promo_assets.lake.storage.lake import Lake, PartitionStats
 from promo_assets.lake.tables import Table
 from promo_assets.lake.transform.cities import City
 
-SCHEMA, KEY, NOT_NULL, CITIES, COUNTS = (
-    "schema",
-    "key_is_unique",
-    "not_null",
-    "cities_are_known",
-    "counts_are_not_negative",
-)
-NO_EVENT_LOST, FEW_REJECTED, DRIFT = (
-    "kept_and_rejected_are_all",
-    "few_are_rejected",
-    "as_many_rows_as_before",
-)
+SCHEMA = "schema"
+KEY = "key_is_unique"
+NOT_NULL = "not_null"
+CITIES = "cities_are_known"
+COUNTS = "counts_are_not_negative"
+NO_EVENT_LOST = "kept_and_rejected_are_all"
+FEW_REJECTED = "few_are_rejected"
+ROW_COUNT = "as_many_rows_as_before"
 ALL_COUNTED = "all_notifications_are_counted"
-REJECTED_AT_MOST = 0.02
-DRIFT_AT_MOST = 0.5  # more or less than the mean of the days before
+
+MAX_REJECTED_SHARE = 0.02
+MAX_ROW_COUNT_CHANGE = 0.5  # up or down, as a share of the mean of the days before
 DAYS_BEFORE = 7
 CITY_COLUMNS = ("city_id", "zone_id")
 
-_DESCRIPTIONS = {
-    SCHEMA: "The files have the table's columns, with its types.",
+DESCRIPTIONS = {
+    SCHEMA: "The files have the table's columns, with the table's types.",
     KEY: "No two rows of a day have the same key.",
-    NOT_NULL: "Columns that must have a value have one.",
-    CITIES: "Each city's id is in dds/geo.",
-    COUNTS: "No column that counts has a value below 0.",
-    ALL_COUNTED: "Clients notified are as many as rows in stg/subscribers_feedback.",
-    NO_EVENT_LOST: "Kept and rejected events together are as many as in STG.",
-    FEW_REJECTED: f"At most {REJECTED_AT_MOST:.0%} of the events are rejected.",
-    DRIFT: f"Rows are within {DRIFT_AT_MOST:.0%} of the mean of the {DAYS_BEFORE} days before.",
+    NOT_NULL: "Columns that must have a value have one in every row.",
+    CITIES: "Every city's id is in dds/geo.",
+    COUNTS: "No column with a count has a value below 0.",
+    ALL_COUNTED: "The clients notified add up to the rows of stg/subscribers_feedback.",
+    NO_EVENT_LOST: "The kept and the rejected events add up to the events of STG.",
+    FEW_REJECTED: f"At most {MAX_REJECTED_SHARE:.0%} of the events are rejected.",
+    ROW_COUNT: f"The number of rows is within {MAX_ROW_COUNT_CHANGE:.0%} of the mean of the "
+    f"{DAYS_BEFORE} days before.",
 }
 ROW_CHECKS = (NOT_NULL, KEY, CITIES, COUNTS)
-WARNINGS = (FEW_REJECTED, DRIFT)  # the others keep what depends on the table from being built
+WARNINGS = (FEW_REJECTED, ROW_COUNT)  # the other checks block the assets downstream
 
 
-def check_names(table: Table) -> list[str]:
-    """Which checks a table gets."""
+def list_checks(table: Table) -> list[str]:
+    """Returns the names of a table's checks."""
     names = [SCHEMA, NOT_NULL] if any(not column.nullable for column in table.columns) else [SCHEMA]
     if table.key:
         names.append(KEY)
@@ -59,130 +62,129 @@ def check_names(table: Table) -> list[str]:
     if table is tables.EVENTS:
         names += [NO_EVENT_LOST, FEW_REJECTED]
     if table is tables.STG_EVENTS or table in tables.MARTS:
-        names.append(DRIFT)
+        names.append(ROW_COUNT)
     return names
 
 
-def specs(table: Table) -> list[dg.AssetCheckSpec]:
+def build_specs(table: Table) -> list[dg.AssetCheckSpec]:
     return [
         dg.AssetCheckSpec(
             name,
-            asset=[table.layer, table.name],
-            description=_DESCRIPTIONS[name],
+            asset=asset_key(table),
+            description=DESCRIPTIONS[name],
             blocking=name not in WARNINGS,
         )
-        for name in check_names(table)
+        for name in list_checks(table)
     ]
 
 
 def check_days(
     lake: Lake, table: Table, done: Mapping[date, PartitionStats], cities: Sequence[City]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Looks at what was written: one job for all that concerns rows; the rest is known from the files."""
-    days, names = sorted(done), check_names(table)
+    """Checks the days that were written.
+
+    One Spark job answers all checks of rows; the files answer the others. Rows are not looked at if
+    the schema is wrong, and their checks fail then.
+    """
+    days, names = sorted(done), list_checks(table)
     wrong_columns = lake.wrong_columns(table, days)
-    yield _result(table, SCHEMA, not wrong_columns, wrong_columns=wrong_columns)
-    found = (
-        _count_violations(lake, table, days, cities)
-        if not wrong_columns
-        else {name: {"not_looked": SCHEMA} for name in ROW_CHECKS}
+    yield _build_result(table, SCHEMA, not wrong_columns, wrong_columns=wrong_columns)
+    violations = (
+        {name: {"not_looked": SCHEMA} for name in ROW_CHECKS}
+        if wrong_columns
+        else _count_violations(lake, table, days, cities)
     )
     for name in (name for name in ROW_CHECKS if name in names):
-        yield _result(table, name, not any(found[name].values()), **found[name])
-    if DRIFT in names:
-        yield _drift(lake, table, done)
+        yield _build_result(table, name, not any(violations[name].values()), **violations[name])
+    if ROW_COUNT in names:
+        yield _check_row_count(lake, table, done)
 
 
 def check_rejections(
     lake: Lake, kept: Mapping[date, PartitionStats], rejected: Mapping[date, PartitionStats]
 ) -> Iterator[dg.AssetCheckResult]:
-    """That no event of STG is lost between what is kept and what is rejected."""
+    """Checks that every event of STG was either kept or rejected, and that few were rejected."""
     staged = {day: lake.measure(tables.STG_EVENTS, day).rows for day in kept}
-    lost = {str(day): staged[day] - kept[day].rows - rejected[day].rows for day in kept}
-    wrong = {day: number for day, number in lost.items() if number}
-    yield _result(
-        tables.EVENTS,
-        NO_EVENT_LOST,
-        not wrong,
-        read=sum(staged[day] for day in kept),
-        missing_by_day=wrong,
+    missing = {str(day): staged[day] - kept[day].rows - rejected[day].rows for day in kept}
+    missing = {day: number for day, number in missing.items() if number}
+    read = sum(staged.values())
+    yield _build_result(
+        tables.EVENTS, NO_EVENT_LOST, not missing, read=read, missing_by_day=missing
     )
-    number, total = (
-        sum(written.rows for written in rejected.values()),
-        sum(staged[day] for day in kept),
-    )
-    share = number / total if total else 0.0
-    yield _result(
-        tables.EVENTS, FEW_REJECTED, share <= REJECTED_AT_MOST, rejected=number, share=share
+    number = sum(stats.rows for stats in rejected.values())
+    share = number / read if read else 0.0
+    yield _build_result(
+        tables.EVENTS, FEW_REJECTED, share <= MAX_REJECTED_SHARE, rejected=number, share=share
     )
 
 
 def check_notifications_counted(
     lake: Lake, done: Mapping[date, PartitionStats]
 ) -> Iterator[dg.AssetCheckResult]:
-    """That no notification is lost between the campaigns, and none is counted twice."""
-    counted = (
-        lake.read(tables.CAMPAIGN_RESULTS, sorted(done))
-        .groupBy("date")
-        .agg(F.sum("clients_notified"))
-        .collect()
-    )
-    found = dict.fromkeys(done, 0) | dict(map(tuple, counted))
-    taken = {day: lake.measure(tables.SUBSCRIBERS_FEEDBACK, day).rows for day in done}
-    wrong = {str(day): taken[day] - found[day] for day in sorted(done) if taken[day] != found[day]}
-    yield _result(
-        tables.CAMPAIGN_RESULTS,
-        ALL_COUNTED,
-        not wrong,
-        read=sum(taken.values()),
-        missing_by_day=wrong,
+    """Checks that the campaigns count each notification of their days exactly once."""
+    campaigns = lake.read(tables.CAMPAIGN_RESULTS, sorted(done))
+    by_day = campaigns.groupBy("date").agg(F.sum("clients_notified")).collect()
+    counted = dict.fromkeys(done, 0) | dict(map(tuple, by_day))
+    staged = {day: lake.measure(tables.SUBSCRIBERS_FEEDBACK, day).rows for day in done}
+    missing = {str(day): staged[day] - counted[day] for day in sorted(done)}
+    missing = {day: number for day, number in missing.items() if number}
+    read = sum(staged.values())
+    yield _build_result(
+        tables.CAMPAIGN_RESULTS, ALL_COUNTED, not missing, read=read, missing_by_day=missing
     )
 
 
 def _count_violations(
     lake: Lake, table: Table, days: Sequence[date], cities: Sequence[City]
 ) -> dict[str, dict[str, int]]:
-    """How many rows break each rule."""
-    required = [column.name for column in table.columns if not column.nullable]
-    of_city = [name for name in table.column_names if name in CITY_COLUMNS]
-    known = [city.city_id for city in cities]
-    counts = {NOT_NULL: {name: F.count_if(F.col(name).isNull()) for name in required}}
-    counts[CITIES] = {name: F.count_if(~F.col(name).isin(known)) for name in of_city}
-    counts[COUNTS] = {
-        column.name: F.count_if(F.col(column.name) < 0)
-        for column in table.columns
-        if column.is_count
-    }
-    counts[KEY] = (
-        {"repeated": F.count("*") - F.count_distinct("date", *table.key)} if table.key else {}
-    )
-    asked = [
-        (rule, name, count) for rule, by_name in counts.items() for name, count in by_name.items()
+    """Returns how many rows break each check, by what breaks it: mostly a column."""
+    by_check = _list_violation_counts(table, cities)
+    counts = [
+        (check, name, count)
+        for check, by_name in by_check.items()
+        for name, count in by_name.items()
     ]
-    row = lake.read(table, days).agg(*(count for _, _, count in asked)).first() if asked else ()
+    row = lake.read(table, days).agg(*(count for _, _, count in counts)).first() if counts else ()
     assert row is not None, "an aggregate has one row"
-    found: dict[str, dict[str, int]] = {rule: {} for rule in counts}
-    for (rule, name, _), number in zip(asked, row, strict=True):
-        found[rule][name] = number
-    return found
+    violations: dict[str, dict[str, int]] = {check: {} for check in by_check}
+    for (check, name, _), number in zip(counts, row, strict=True):
+        violations[check][name] = number
+    return violations
 
 
-def _drift(lake: Lake, table: Table, done: Mapping[date, PartitionStats]) -> dg.AssetCheckResult:
-    """The last of the days against those before it; too few to compare with is no drift."""
+def _list_violation_counts(table: Table, cities: Sequence[City]) -> dict[str, dict[str, Column]]:
+    """Returns the aggregates that count violations, by check and by what they count."""
+    required = [column.name for column in table.columns if not column.nullable]
+    city_columns = [name for name in table.column_names if name in CITY_COLUMNS]
+    count_columns = [column.name for column in table.columns if column.is_count]
+    known = [city.city_id for city in cities]
+    repeated = F.count("*") - F.count_distinct("date", *table.key)
+    return {
+        NOT_NULL: {name: F.count_if(F.col(name).isNull()) for name in required},
+        CITIES: {name: F.count_if(~F.col(name).isin(known)) for name in city_columns},
+        COUNTS: {name: F.count_if(F.col(name) < 0) for name in count_columns},
+        KEY: {"repeated": repeated} if table.key else {},
+    }
+
+
+def _check_row_count(
+    lake: Lake, table: Table, done: Mapping[date, PartitionStats]
+) -> dg.AssetCheckResult:
+    """Compares the last of the days with the days before it; passes if there are none."""
     last = max(done)
     before = [day for day in lake.days(table) if 0 < (last - day).days <= DAYS_BEFORE]
-    rows = [lake.measure(table, day).rows for day in before]
-    mean = sum(rows) / len(rows) if rows else 0
-    passed = not mean or abs(done[last].rows - mean) <= DRIFT_AT_MOST * mean
-    return _result(
-        table, DRIFT, passed, rows=done[last].rows, mean_before=mean, days_before=len(before)
+    rows, rows_before = done[last].rows, [lake.measure(table, day).rows for day in before]
+    mean = sum(rows_before) / len(rows_before) if rows_before else 0
+    passed = not mean or abs(rows - mean) <= MAX_ROW_COUNT_CHANGE * mean
+    return _build_result(
+        table, ROW_COUNT, passed, rows=rows, mean_before=mean, days_before=len(before)
     )
 
 
-def _result(table: Table, name: str, passed: bool, **metadata: Any) -> dg.AssetCheckResult:
+def _build_result(table: Table, name: str, passed: bool, **metadata: Any) -> dg.AssetCheckResult:
     severity = dg.AssetCheckSeverity.WARN if name in WARNINGS else dg.AssetCheckSeverity.ERROR
     return dg.AssetCheckResult(
-        asset_key=[table.layer, table.name],
+        asset_key=asset_key(table),
         check_name=name,
         passed=passed,
         severity=severity,

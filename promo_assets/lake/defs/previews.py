@@ -1,9 +1,9 @@
-"""Of a mart's day: ten rows and a plot, small enough to be stored with the run."""
+"""The preview of a mart's day: ten rows and plots, small enough to be stored with the run."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pyspark.sql import DataFrame
@@ -12,150 +12,127 @@ from pyspark.sql.types import TimestampType
 
 from promo_assets import markdown
 from promo_assets.lake import tables
-from promo_assets.lake.defs import plots
+from promo_assets.lake.defs.plots import bars, heat, zone_map
+from promo_assets.lake.defs.plots.figure import render_png
 from promo_assets.lake.storage.lake import Lake
 from promo_assets.lake.tables import Table
 from promo_assets.lake.transform.cities import City
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 ROWS = 10
-DayPreview = Callable[[Table], DataFrame]
+ReadDay = Callable[[Table], DataFrame]
+"""Reads the preview's day of a table."""
+Cities = Mapping[int, City]
+"""The lake's cities by id."""
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(markdown.table(columns, rows))
-
-
-def preview_day(lake: Lake, table_: Table, day: date, cities: Sequence[City]) -> dict[str, Any]:
-    """Nothing for a table that is no mart."""
-    if table_.layer != "mart":
+def preview_day(lake: Lake, table: Table, day: date, cities: Sequence[City]) -> dict[str, Any]:
+    """Returns metadata with ten rows and the plots of a mart's day; nothing for other tables."""
+    if table.layer != "mart":
         return {}
 
-    def of(read: Table) -> DataFrame:
-        return lake.read(read, [day])
+    def read_day(source: Table) -> DataFrame:
+        return lake.read(source, [day])
 
-    # As text: Python's datetimes would be in the zone of this process, and not UTC.
-    times = {field.name for field in table_.schema if isinstance(field.dataType, TimestampType)}
-    shown = [
+    # Times are cast to text in Spark, because Python's datetimes would be in this process's zone
+    # instead of UTC.
+    times = {field.name for field in table.schema if isinstance(field.dataType, TimestampType)}
+    columns = [
         F.col(name).cast("string").alias(name) if name in times else F.col(name)
-        for name in table_.column_names
+        for name in table.column_names
     ]
-    rows = of(table_).orderBy(*table_.key).limit(ROWS).select(shown).collect()
-    draw = _PLOTS.get(table_.name, lambda *_: {})
-    return {"preview": table(table_.column_names, rows)} | draw(
-        of, {city.city_id: city for city in cities}
-    )
+    rows = read_day(table).orderBy(*table.key).limit(ROWS).select(columns).collect()
+    preview = {"preview": render_table(table.column_names, rows)}
+    if table.name not in PLOTS:
+        return preview
+    return preview | PLOTS[table.name](read_day, {city.city_id: city for city in cities})
 
 
-def _preview_users(of: DayPreview, _: dict[int, City]) -> dict[str, Any]:
-    rows = (
-        of(tables.USERS)
-        .groupBy("travel_count")
-        .agg(F.count("*").alias("users"))
-        .orderBy("travel_count")
-        .collect()
-    )
-    return {
-        "travels": _plot(
-            plots.travel_counts([tuple(row) for row in rows]), "users by number of visits"
-        )
-    }
+def render_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]]
+) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(markdown.render_table(columns, rows))
 
 
-def _preview_geo(of: DayPreview, cities: dict[int, City]) -> dict[str, Any]:
-    counted = ("week_message", "week_reaction", "week_subscription", "week_user")
+def _plot_users(read_day: ReadDay, _: Cities) -> dict[str, Any]:
+    by_visits = read_day(tables.USERS).groupBy("travel_count").agg(F.count("*").alias("users"))
+    rows = [tuple(row) for row in by_visits.orderBy("travel_count").collect()]
+    figure = bars.draw_travel_counts(rows)
+    return {"travels": _render_plot(figure, "users by number of visits")}
+
+
+def _plot_geo(read_day: ReadDay, cities: Cities) -> dict[str, Any]:
+    counts = ("week_message", "week_reaction", "week_subscription", "week_user")
     week = F.to_date("week").alias("week")
-    weeks = (
-        of(tables.GEO_MART)
-        .select(week, "zone_id", *counted)
-        .distinct()
-        .orderBy("week", "zone_id")
-        .collect()
-    )
-    happened: Counter[int] = Counter()
-    registered: Counter[int] = Counter()
-    for row in weeks:
-        happened[row.zone_id] += row.week_message
-        registered[row.zone_id] += row.week_user
-    placed = [
-        (zone, cities[zone]) for zone in happened if zone in cities
-    ]  # a city that geo.csv has no more has no place on a map
+    weeks = read_day(tables.GEO_MART).select(week, "zone_id", *counts).distinct()
+    rows = weeks.orderBy("week", "zone_id").collect()
+    messages: Counter[int] = Counter()
+    registrations: Counter[int] = Counter()
+    for row in rows:
+        messages[row.zone_id] += row.week_message
+        registrations[row.zone_id] += row.week_user
     zones = [
-        (city.city, city.lat, city.lon, happened[zone], registered[zone]) for zone, city in placed
+        (cities[zone].city, cities[zone].lat, cities[zone].lon, messages[zone], registrations[zone])
+        for zone in messages
+        if zone in cities  # the position of a city that geo.csv no longer has is unknown
     ]
-    by_week = [(row.week, _name(cities, row.zone_id), *row[2:]) for row in weeks]
+    by_week = [(row.week, _name_city(cities, row.zone_id), *row[2:]) for row in rows]
+    title = "messages and registrations of the window by zone"
     return {
-        "zones": _plot(plots.zones_map(zones), "messages and registrations of the window by zone"),
-        "weeks": _plot(plots.weekly_counts(by_week), "events by week and zone"),
+        "zones": _render_plot(zone_map.draw_zone_map(zones), title),
+        "weeks": _render_plot(heat.draw_weekly_counts(by_week), "events by week and zone"),
     }
 
 
-def _preview_friends(of: DayPreview, cities: dict[int, City]) -> dict[str, Any]:
-    rows = of(tables.FRIENDS).groupBy("zone_id").agg(F.count("*").alias("pairs")).collect()
-    return {
-        "zones": _plot(
-            plots.pairs_by_zone([(_name(cities, row.zone_id), row.pairs) for row in rows]),
-            "pairs by zone",
-        )
-    }
+def _plot_friends(read_day: ReadDay, cities: Cities) -> dict[str, Any]:
+    by_zone = read_day(tables.FRIENDS).groupBy("zone_id").agg(F.count("*").alias("pairs"))
+    pairs = [(_name_city(cities, row.zone_id), row.pairs) for row in by_zone.collect()]
+    return {"zones": _render_plot(bars.draw_pairs_by_zone(pairs), "pairs by zone")}
 
 
-def _preview_campaigns(of: DayPreview, _: dict[int, City]) -> dict[str, Any]:
+def _plot_campaigns(read_day: ReadDay, _: Cities) -> dict[str, Any]:
     hour = F.hour(F.timestamp_seconds("trigger_datetime_created")).alias("hour")
-    hours = of(tables.SUBSCRIBERS_FEEDBACK).groupBy(hour).count().orderBy("hour").collect()
+    hours = read_day(tables.SUBSCRIBERS_FEEDBACK).groupBy(hour).count().orderBy("hour").collect()
     seconds = F.col("seconds_to_first_notification")
-    least_of_bin = F.coalesce(
-        *(F.when(seconds >= least, F.lit(least)) for least in sorted(plots.DELAYS, reverse=True)),
-        F.lit(-1),
-    )
-    bins = (
-        of(tables.CAMPAIGN_RESULTS)
-        .where(seconds.isNotNull())
-        .groupBy(least_of_bin.alias("seconds"))
-        .count()
-        .orderBy("seconds")
-        .collect()
-    )
+    first_seconds = sorted(bars.DELAYS, reverse=True)
+    bin_starts = [F.when(seconds >= first, F.lit(first)) for first in first_seconds]
+    bin_start = F.coalesce(*bin_starts, F.lit(-1)).alias("seconds")
+    known = read_day(tables.CAMPAIGN_RESULTS).where(seconds.isNotNull())
+    delays = known.groupBy(bin_start).count().orderBy("seconds").collect()
+    hours_figure = bars.draw_notifications_by_hour([tuple(row) for row in hours])
+    delays_figure = bars.draw_delays([tuple(row) for row in delays])
+    title = "campaigns by seconds to the first notification"
     return {
-        "hours": _plot(
-            plots.notifications_by_hour([tuple(row) for row in hours]), "notifications by hour"
-        ),
-        "delays": _plot(
-            plots.delays([tuple(row) for row in bins]),
-            "campaigns by seconds to the first notification",
-        ),
+        "hours": _render_plot(hours_figure, "notifications by hour"),
+        "delays": _render_plot(delays_figure, title),
     }
 
 
-def _preview_restaurants(of: DayPreview, _: dict[int, City]) -> dict[str, Any]:
-    greatest = (
-        of(tables.RESTAURANT_RESULTS)
-        .orderBy(F.col("clients_notified").desc(), "restaurant_id")
-        .limit(plots.RESTAURANTS)
-    )
-    rates = [
-        tuple(row)
-        for row in greatest.select("restaurant_id", "feedback_rate", "clients_notified").collect()
-    ]
-    return {
-        "rates": _plot(
-            plots.feedback_rates(rates), "feedback rate by restaurant, the greatest first"
-        )
-    }
+def _plot_restaurants(read_day: ReadDay, _: Cities) -> dict[str, Any]:
+    largest_first = (F.col("clients_notified").desc(), "restaurant_id")
+    restaurants = read_day(tables.RESTAURANT_RESULTS).orderBy(*largest_first)
+    largest = restaurants.limit(bars.MAX_RESTAURANTS)
+    rates = largest.select("restaurant_id", "feedback_rate", "clients_notified").collect()
+    figure = bars.draw_feedback_rates([tuple(row) for row in rates])
+    return {"rates": _render_plot(figure, "feedback rate by restaurant, the largest first")}
 
 
-def _name(cities: dict[int, City], city_id: int) -> str:
-    """Of a city that geo.csv has no more: its id. A page must not fail a run whose mart is written."""
+def _name_city(cities: Cities, city_id: int) -> str:
+    """Returns the city's name, or its id if geo.csv no longer has it: a preview must not fail a run
+    whose mart is already written."""
     return cities[city_id].city if city_id in cities else f"zone {city_id}"
 
 
-def _plot(png: bytes, what: str) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(markdown.image(png, what))
+def _render_plot(figure: "Figure", title: str) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(markdown.render_image(render_png(figure), title))
 
 
-_PLOTS: dict[str, Callable[[DayPreview, dict[int, City]], dict[str, Any]]] = {
-    tables.USERS.name: _preview_users,
-    tables.GEO_MART.name: _preview_geo,
-    tables.FRIENDS.name: _preview_friends,
-    tables.CAMPAIGN_RESULTS.name: _preview_campaigns,
-    tables.RESTAURANT_RESULTS.name: _preview_restaurants,
+PLOTS: dict[str, Callable[[ReadDay, Cities], dict[str, Any]]] = {
+    tables.USERS.name: _plot_users,
+    tables.GEO_MART.name: _plot_geo,
+    tables.FRIENDS.name: _plot_friends,
+    tables.CAMPAIGN_RESULTS.name: _plot_campaigns,
+    tables.RESTAURANT_RESULTS.name: _plot_restaurants,
 }

@@ -1,41 +1,32 @@
-"""The edge: reads the lake's tables and replaces their days.
+"""The edge to the lake: reads its tables and replaces their days.
 
-A day is written aside and renamed into place as a whole, so that a reader sees the old one, the new one, or for a moment none.
+A day is written to a scratch folder and renamed into place as a whole, so that a reader sees the
+old day, the new day, or for a moment no day.
 """
 
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, StructField, StructType
-from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from promo_assets.lake.storage.files import Files, LakeError, lake_errors
-from promo_assets.lake.tables import Table, day_folder
+from promo_assets.lake.storage.files import Files, LakeError, translate_errors
+from promo_assets.lake.storage.parquet_footers import ParquetFooters
+from promo_assets.lake.storage.spark import await_tasks, open_lake_session
+from promo_assets.lake.tables import Table, day_folder, parse_day_folder
 from promo_assets.lake.transform.calendar_days import days_between
 
-SPARK_SETTINGS = {
-    "spark.sql.maxConcurrentOutputFileWriters": 200,  # no sort before the split into folders
-    "spark.sql.sources.partitionColumnTypeInference.enabled": False,  # an event type may look like a date
-    "spark.sql.objectHashAggregate.sortBased.fallbackThreshold": 100_000,
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
-    "spark.sql.codegen.hugeMethodLimit": 8000,  # HotSpot compiles no larger ones: the cleaning step takes a third of the time
-}
-PARTITIONS_PER_CORE = 4
-TASKS_TIMEOUT_S = 30
-NO_MARK = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
+NO_SUCCESS_FILE = {"mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
 LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class PartitionStats:
-    """What one day of a table consists of."""
+    """The size of one day of a table."""
 
     rows: int
     bytes: int
@@ -43,7 +34,7 @@ class PartitionStats:
 
 
 class Lake:
-    """The lake below a root (a Hadoop URI or a local folder), with the tables of one owner."""
+    """The tables of one owner in the lake below a root, which is a Hadoop URI or a local folder."""
 
     def __init__(
         self,
@@ -54,19 +45,13 @@ class Lake:
     ):
         self._warn = warn
         self._owner = owner
-        self._spark = spark.newSession()  # of its own, for its settings
-        for name, value in SPARK_SETTINGS.items():
-            self._spark.conf.set(name, value)
-        if (spark.sparkContext.master or "").startswith("local"):
-            # Spark's 200 are for a cluster: here each costs a file per task.
-            self._spark.conf.set("spark.sql.shuffle.partitions", PARTITIONS_PER_CORE * self.cores)
-            # These tell whether a task that runs again shuffles the same rows as before; local tasks do not run again.
-            self._spark.conf.set("spark.sql.shuffle.orderIndependentChecksum.enabled", False)
+        self._spark = open_lake_session(spark)
         self._files = Files(spark, root)
+        self._footers = ParquetFooters(spark, self._files.hadoop)
         self._is_stopped = False
 
     def stop(self) -> None:
-        """Ends what Spark does, from another thread; nothing is written after that."""
+        """Cancel all of Spark's jobs, from another thread; nothing is written afterwards."""
         self._is_stopped = True
         self._spark.sparkContext.cancelAllJobs()
 
@@ -76,7 +61,7 @@ class Lake:
 
     @property
     def cores(self) -> int:
-        """How many tasks run at once."""
+        """The number of tasks that run at once."""
         return self._spark.sparkContext.defaultParallelism
 
     def path(self, table: Table) -> str:
@@ -85,78 +70,78 @@ class Lake:
     def day_path(self, table: Table, day: date) -> str:
         return f"{self.path(table)}/{day_folder(day)}"
 
-    # -- what is there
+    # -- listing days and files
 
     def days(self, table: Table) -> list[date]:
-        """The days that are there, in order."""
-        return sorted(
-            day for name, _ in self._files.entries(self.path(table)) if (day := _day_of(name))
-        )
+        """Return the table's days in order."""
+        names = [name for name, _ in self._files.entries(self.path(table))]
+        return sorted(day for name in names if (day := parse_day_folder(name)))
 
     def has(self, table: Table, day: date) -> bool:
         return self._files.exists(self.day_path(table, day))
 
     def is_marked_complete(self, table: Table, day: date) -> bool:
-        """With the file that Hadoop's writers leave in the end."""
+        """Return whether the day has the file that Hadoop's writers create when they finish."""
         return self._files.exists(f"{self.day_path(table, day)}/_SUCCESS")
 
     def files(self, table: Table, day: date) -> list[tuple[str, int, int]]:
-        """Name, bytes and modification time (unix ms) of a day's files."""
+        """Return name, bytes and modification time (unix ms) of a day's files."""
         return self._files.data_files(self.day_path(table, day))
 
     def measure(self, table: Table, day: date) -> PartitionStats:
-        """Rows are told by the files' footers. Raises `LakeError` where one cannot be read."""
+        """Measure a day by its files' footers. Raises `LakeError` if one cannot be read."""
         return self._measure(self.day_path(table, day))
 
     def extra_columns(self, table: Table, day: date) -> list[str]:
-        """Columns in the first of a day's files that the table does not have."""
-        names = self._files.columns(self.files(table, day)[0][0]) if self.files(table, day) else []
+        """Return columns of the first of a day's files that the table does not have."""
+        files = self.files(table, day)
+        names = self._footers.read_column_names(files[0][0]) if files else []
         return sorted(set(names).difference(table.column_names))
 
     def wrong_columns(self, table: Table, days: Sequence[date]) -> list[str]:
-        """Columns that are otherwise than the table says in the first file of these days; one job wrote them all alike."""
-        for name in (name for day in days for name, _, _ in self.files(table, day)):
-            expected, found = (
-                {field.name: field.dataType for field in schema.fields}
-                for schema in (table.schema, self._files.schema(name))
-            )
-            return sorted(
-                name
-                for name in (expected.keys() | found.keys()) - set(table.split)
-                if expected.get(name) != found.get(name)
-            )
-        return []
+        """Return columns of the first file of these days that differ from the table's definition.
+
+        One job wrote all files of these days, so they are all alike.
+        """
+        files = next((files for day in days if (files := self.files(table, day))), None)
+        if not files:
+            return []
+        expected = {field.name: field.dataType for field in table.schema}
+        found = {field.name: field.dataType for field in self._footers.read_schema(files[0][0])}
+        names = (expected.keys() | found.keys()) - set(table.split)
+        return sorted(name for name in names if expected.get(name) != found.get(name))
 
     # -- reading
 
     def read(self, table: Table, days: Sequence[date]) -> DataFrame:
-        """The table's columns and `date`. Raises `LakeError` where one of the days is missing."""
+        """Return the table's columns and `date`. Raises `LakeError` if a day is missing."""
         if missing := sorted(set(days).difference(self.days(table))):
-            raise LakeError(
-                f"{table.layer}/{table.name} has no {_listed(missing)}: materialize it first"
-            )
+            name = f"{table.layer}/{table.name}"
+            raise LakeError(f"{name} has no {_format_days(missing)}. Materialize {name} first.")
         return self._read(table, days)
 
     def read_between(self, table: Table, first: date, last: date) -> DataFrame:
-        """As `read`, from first to last; missing days count as empty, with a warning."""
+        """Like `read`, from first to last; missing days count as empty, with a warning."""
         days, present = days_between(first, last), set(self.days(table))
         if missing := [day for day in days if day not in present]:
-            self._warn(f"{table.layer}/{table.name} has no {_listed(missing)}: counted as empty")
+            self._warn(
+                f"{table.layer}/{table.name} has no {_format_days(missing)}: counted as empty"
+            )
         return self._read(table, [day for day in days if day in present])
 
     def read_up_to(self, table: Table, last: date) -> DataFrame:
-        """As `read_between`, from the first day that is there."""
+        """Like `read_between`, from the table's first day."""
         return self.read_between(table, min(self.days(table), default=last), last)
 
     def read_file(self, table: Table) -> bytes | None:
-        """A table that is one file; None where it is missing."""
+        """Return the content of a table that is a single file; None if the file does not exist."""
         return self._files.read_bytes(self.path(table))
 
     def _read(self, table: Table, days: Sequence[date]) -> DataFrame:
         schema = StructType([*table.schema.fields, StructField("date", DateType())])
         if not days:
             return self._spark.createDataFrame([], schema)
-        with lake_errors(f"{table.layer}/{table.name}"):
+        with translate_errors(f"{table.layer}/{table.name}"):
             reader = self._spark.read.schema(schema).option("basePath", self.path(table))
             return reader.parquet(*(self.day_path(table, day) for day in days))
 
@@ -165,60 +150,42 @@ class Lake:
     def replace_days(
         self, frame: DataFrame, table: Table, days: Sequence[date]
     ) -> dict[date, PartitionStats]:
-        """Writes the frame (the table's columns and `date`) and puts each of the days in the place of what was there.
+        """Write the frame (the table's columns and `date`) and replace each of these days by it.
 
-        A day without rows is replaced as well. Raises `LakeError` where the frame cannot be computed; then nothing is replaced.
+        A day without rows is replaced as well. Raises `LakeError` if the frame cannot be computed;
+        then nothing is replaced.
         """
         if self._is_stopped:
             raise LakeError(f"{table.layer}/{table.name} is not written: the run was terminated")
         with (
-            lake_errors(f"{table.layer}/{table.name} could not be written"),
+            translate_errors(f"{table.layer}/{table.name} could not be written"),
             self._scratch_folder(table) as scratch,
         ):
+            new = f"{scratch}/new"
+            writer = frame.write.options(**NO_SUCCESS_FILE).partitionBy("date", *table.split)
             try:
-                frame.write.options(**NO_MARK).partitionBy("date", *table.split).parquet(
-                    f"{scratch}/new"
-                )
+                writer.parquet(new)
             except BaseException:
-                self._await_tasks()  # of a job that failed or was cancelled: what they still write must not reappear
+                # Tasks of a job that failed or was cancelled may still be writing, and would create
+                # the scratch folder again after it was deleted.
+                await_tasks(self._spark)
                 raise
-            self._add_empty_days(table, f"{scratch}/new", days)
-            written = {day: self._measure(f"{scratch}/new/{day_folder(day)}") for day in days}
+            self._add_empty_days(table, new, days)
+            written = {day: self._measure(f"{new}/{day_folder(day)}") for day in days}
             for day in days:
-                self._files.replace(
-                    self.day_path(table, day),
-                    f"{scratch}/new/{day_folder(day)}",
-                    f"{scratch}/old-{day}",
-                )
+                new_day, old_day = f"{new}/{day_folder(day)}", f"{scratch}/old-{day}"
+                self._files.replace(self.day_path(table, day), new_day, old_day)
             return written
 
     def replace_day(self, frame: DataFrame, table: Table, day: date) -> PartitionStats:
-        """As `replace_days`, for a frame of one day, without `date`."""
+        """Like `replace_days`, for a frame of one day that has no column `date`."""
         return self.replace_days(frame.withColumn("date", F.lit(day)), table, [day])[day]
 
     def replace_file(self, content: bytes, table: Table) -> None:
-        """A table that is one file."""
+        """Replace a table that is a single file."""
         with self._scratch_folder(table) as scratch:
             self._files.write_bytes(content, f"{scratch}/new")
             self._files.replace(self.path(table), f"{scratch}/new", f"{scratch}/old")
-
-    def _await_tasks(self) -> None:
-        """Spark says that a job has ended before its tasks have. Only its scheduler knows of these."""
-        session: Any = self._spark._jsparkSession
-        scheduler = session.sparkContext().taskScheduler()
-
-        def running() -> int:
-            numbers, total = scheduler.runningTasksByExecutors().valuesIterator(), 0
-            while numbers.hasNext():
-                total += numbers.next()
-            return total
-
-        with contextlib.suppress(RetryError):
-            Retrying(
-                retry=retry_if_result(bool),
-                wait=wait_fixed(0.1),
-                stop=stop_after_delay(TASKS_TIMEOUT_S),
-            )(running)
 
     def _scratch_folder(self, table: Table) -> AbstractContextManager[str]:
         return self._files.scratch_folder(
@@ -228,35 +195,26 @@ class Lake:
     def _measure(self, folder: str) -> PartitionStats:
         files = self._files.data_files(folder)
         return PartitionStats(
-            sum(self._files.rows(name) for name, _, _ in files),
-            sum(size for _, size, _ in files),
-            len(files),
+            rows=sum(self._footers.count_rows(name) for name, _, _ in files),
+            bytes=sum(size for _, size, _ in files),
+            files=len(files),
         )
 
     def _add_empty_days(self, table: Table, folder: str, days: Sequence[date]) -> None:
-        """A day without rows has no folder yet. It gets one, with a file without rows where days are not split further."""
-        there = {name for name, _ in self._files.entries(folder)}
-        for empty in (
-            f"{folder}/{day_folder(day)}" for day in days if day_folder(day) not in there
-        ):
+        """Create the folders of days without rows, which Spark does not create.
+
+        If the table's days are not split further, such a day gets a file without rows.
+        """
+        written = {name for name, _ in self._files.entries(folder)}
+        empty_days = [day for day in days if day_folder(day) not in written]
+        for path in (f"{folder}/{day_folder(day)}" for day in empty_days):
             if table.split:
-                self._files.make_folder(empty)
+                self._files.make_folder(path)
             else:
-                self._spark.createDataFrame([], table.schema).coalesce(1).write.options(
-                    **NO_MARK
-                ).parquet(empty)
+                no_rows = self._spark.createDataFrame([], table.schema).coalesce(1)
+                no_rows.write.options(**NO_SUCCESS_FILE).parquet(path)
 
 
-def _day_of(name: str) -> date | None:
-    try:
-        day = date.fromisoformat(name.removeprefix("date="))
-    except ValueError:
-        return None
-    return (
-        day if name == day_folder(day) else None
-    )  # other ways to write a day are no name of a partition
-
-
-def _listed(days: Sequence[date]) -> str:
-    shown = ", ".join(map(str, days[:5]))
-    return shown if len(days) <= 5 else f"{shown} and {len(days) - 5} more days"
+def _format_days(days: Sequence[date]) -> str:
+    text = ", ".join(map(str, days[:5]))
+    return text if len(days) <= 5 else f"{text} and {len(days) - 5} more days"

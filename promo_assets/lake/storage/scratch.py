@@ -1,6 +1,8 @@
-"""Where data are written before they are renamed into place: a folder per writing process, outside of the tables' folders.
+"""Names of scratch folders, in which data are written before they are renamed into place.
 
-Its name says who writes, so that the next write can tell what a killed process left behind from what is being written now.
+Each writing process has its own scratch folder, outside of the tables' folders. The name identifies
+the process, so that the next writer can distinguish the leftovers of a killed process from data
+that is being written now.
 """
 
 import os
@@ -11,27 +13,29 @@ from pathlib import Path
 
 import psutil
 
-# A process of another machine cannot be asked whether it lives; its folder is given up after this time without a change.
+# It is unknown whether a process of another machine is alive, so its folder counts as abandoned
+# after this time without a change.
 ABANDONED_AFTER_S = 24 * 3600
 
 
 def new_name() -> str:
-    """`machine~pid~creation time~random`, unique."""
-    return "~".join((_machine(), str(os.getpid()), _created(os.getpid()), uuid.uuid4().hex[:8]))
+    """Return a unique name: `machine~pid~creation time~random`."""
+    pid = os.getpid()
+    return "~".join((_machine(), str(pid), _creation_time(pid), uuid.uuid4().hex[:8]))
 
 
 def is_abandoned(name: str, changed_at: float) -> bool:
-    """Whether nobody writes there any more; `changed_at` in unix seconds."""
+    """Return whether the folder's process is gone; `changed_at` is in unix seconds."""
     machine, _, rest = name.partition("~")
     pid, _, rest = rest.partition("~")
     created, _, _ = rest.partition("~")
     if machine == _machine() and pid.isdigit():
-        return _created(int(pid)) != created
+        return _creation_time(int(pid)) != created
     return time.time() - changed_at > ABANDONED_AFTER_S
 
 
 def _machine() -> str:
-    """Containers of one machine may share its name, but not their process ids."""
+    """Return the host's name and its process namespace: containers may share the former only."""
     try:
         namespace = Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
     except OSError:
@@ -39,7 +43,8 @@ def _machine() -> str:
     return f"{socket.gethostname()}-{namespace}"
 
 
-def _created(pid: int) -> str:
+def _creation_time(pid: int) -> str:
+    """Return when a process was created, in hundredths of a second; empty if it does not exist."""
     try:
         return str(round(psutil.Process(pid).create_time() * 100))
     except psutil.Error:

@@ -1,4 +1,7 @@
-"""STG `subscribers_feedback`, and the marts `campaign_results` and `restaurant_results`: what came of the campaigns, day by day."""
+"""STG `subscribers_feedback`, and the marts `campaign_results` and `restaurant_results`.
+
+The marts show day by day how many clients were notified and what they answered.
+"""
 
 from collections.abc import Sequence
 
@@ -15,54 +18,56 @@ from promo_assets.lake.tables import (
 
 CAMPAIGN = ("date", *CAMPAIGN_RESULTS.key)
 RESTAURANT = ("date", *RESTAURANT_RESULTS.key)
+SECONDS_PER_DAY = 86_400
 
 
 def staged_feedback(rows: DataFrame) -> DataFrame:
-    """Table `subscribers_feedback`, and `date`, from the table in Postgres."""
-    day = F.date_from_unix_date(F.floor(F.col("trigger_datetime_created") / 86_400).cast("int"))
-    schema = SUBSCRIBERS_FEEDBACK.schema
-    return rows.select(
-        day.alias("date"), *(F.col(field.name).cast(field.dataType) for field in schema)
-    )
+    """Return the table `subscribers_feedback` of STG with `date`, from the table in Postgres."""
+    days = F.floor(F.col("trigger_datetime_created") / SECONDS_PER_DAY).cast("int")
+    columns = (F.col(field.name).cast(field.dataType) for field in SUBSCRIBERS_FEEDBACK.schema)
+    return rows.select(F.date_from_unix_date(days).alias("date"), *columns)
 
 
 def campaign_results(feedback: DataFrame) -> DataFrame:
-    """Table `campaign_results`, and `date`, from table `subscribers_feedback`."""
-    seconds = _seconds(F.unix_seconds("first_notification_at")).alias(
-        "seconds_to_first_notification"
-    )
-    return (
-        _results(feedback, CAMPAIGN)
-        .select("*", seconds)
-        .select("date", *CAMPAIGN_RESULTS.column_names)
-    )
+    """Return the table `campaign_results` with `date`, from the table `subscribers_feedback`."""
+    delay = _delay_s(F.unix_seconds("first_notification_at")).alias("seconds_to_first_notification")
+    results = _count_answers(feedback, CAMPAIGN).select("*", delay)
+    return results.select("date", *CAMPAIGN_RESULTS.column_names)
 
 
 def restaurant_results(feedback: DataFrame) -> DataFrame:
-    """Table `restaurant_results`, and `date`, from table `subscribers_feedback`: the other mart may be of an older state of it."""
-    campaigns = feedback.groupBy(*CAMPAIGN).agg(F.min("trigger_datetime_created").alias("first"))
-    check_notifications_counted = campaigns.groupBy(*RESTAURANT).agg(
+    """Return the table `restaurant_results` with `date`, from the table `subscribers_feedback`.
+
+    It is not computed from `campaign_results`, which may show an older state of the feedback.
+    """
+    first = F.min("trigger_datetime_created").alias("first")
+    campaigns = feedback.groupBy(*CAMPAIGN).agg(first)
+    campaign_counts = campaigns.groupBy(*RESTAURANT).agg(
         F.count("*").alias("campaigns"),
-        F.median(_seconds(F.col("first"))).alias("seconds_to_first_notification"),
+        F.median(_delay_s(F.col("first"))).alias("seconds_to_first_notification"),
     )
-    return (
-        _results(feedback, RESTAURANT)
-        .join(check_notifications_counted, on=list(RESTAURANT), how="inner")
-        .select("date", *RESTAURANT_RESULTS.column_names)
-    )
+    answers = _count_answers(feedback, RESTAURANT)
+    results = answers.join(campaign_counts, on=list(RESTAURANT), how="inner")
+    return results.select("date", *RESTAURANT_RESULTS.column_names)
 
 
-def _seconds(first: Column) -> Column:
-    """To a campaign's first notification. A campaign may say of itself that it is older than a long can tell: null."""
-    return F.try_subtract(first.cast("long"), F.col("datetime_created"))
+def _delay_s(first_notification_s: Column) -> Column:
+    """Return the seconds from a campaign's creation to its first notification.
+
+    It is null if the difference does not fit into a long: `datetime_created` may be any long.
+    """
+    return F.try_subtract(first_notification_s.cast("long"), F.col("datetime_created"))
 
 
-def _results(feedback: DataFrame, key: Sequence[str]) -> DataFrame:
-    """What is told alike of campaigns and restaurants. A client counts once, with each of its different answers."""
+def _count_answers(feedback: DataFrame, key: Sequence[str]) -> DataFrame:
+    """Return the columns that campaigns and restaurants have in common, a row per key.
+
+    A client counts once, with each of the client's different answers.
+    """
     clients = feedback.groupBy(*key, "client_id").agg(
         F.min("trigger_datetime_created").alias("first"),
         F.max("trigger_datetime_created").alias("last"),
-        F.collect_set(_answer(F.col("feedback"))).alias("answers"),  # of one client: few
+        F.collect_set(_trim_answer(F.col("feedback"))).alias("answers"),  # few: of one client
     )
     totals = clients.groupBy(*key).agg(
         F.timestamp_seconds(F.min("first")).alias("first_notification_at"),
@@ -71,39 +76,43 @@ def _results(feedback: DataFrame, key: Sequence[str]) -> DataFrame:
         F.count_if(F.size("answers") > 0).alias("clients_answered"),
     )
     answers = clients.select(*key, F.explode("answers").alias("value"))
-    return totals.join(_most_frequent(answers, key), on=list(key), how="left").select(
+    no_answers = F.array().cast(CAMPAIGN_RESULTS.schema["feedback"].dataType)
+    rate = F.col("clients_answered") / F.col("clients_notified")
+    results = totals.join(_most_frequent(answers, key), on=list(key), how="left")
+    return results.select(
         *totals.columns,
-        F.coalesce("feedback", F.array().cast(CAMPAIGN_RESULTS.schema["feedback"].dataType)).alias(
-            "feedback"
-        ),
-        (F.col("clients_answered") / F.col("clients_notified")).alias("feedback_rate"),
+        F.coalesce("feedback", no_answers).alias("feedback"),
+        rate.alias("feedback_rate"),
     )
 
 
-def _answer(feedback: Column) -> Column:
-    """Null where there is none. Without the white space around it, of any alphabet."""
+def _trim_answer(feedback: Column) -> Column:
+    """Return the answer without white space (of any alphabet) around it; null if it is blank."""
     trimmed = F.regexp_replace(feedback, r"(?U)^\s+|\s+$", "")
     return F.when(trimmed != "", trimmed)
 
 
 def _most_frequent(answers: DataFrame, key: Sequence[str]) -> DataFrame:
-    """`feedback` by key: the most frequent values of `value` and how many gave them, then the others together."""
+    """Return `feedback`, a row per key: the most frequent answers with their counts, then the rest.
+
+    `answers` has a row per client and different answer, with the answer as `value`.
+    """
     counts = answers.groupBy(*key, "value").agg(F.count("*").alias("clients"))
-    # Whoever wrote "other" is one of the others: it takes no place among the values.
-    by_number = Window.partitionBy(*key).orderBy(
-        F.col("value") == OTHER, F.col("clients").desc(), "value"
-    )
-    named = (F.col("place") <= VALUES_COUNTED) & (F.col("value") != OTHER)
-    places = counts.withColumn("place", F.row_number().over(by_number)).select(
+    # A client who answered "other" is counted with the others and takes no place among the answers.
+    is_other = F.col("value") == OTHER
+    by_frequency = Window.partitionBy(*key).orderBy(is_other, F.col("clients").desc(), "value")
+    is_named = (F.col("place") <= VALUES_COUNTED) & (F.col("value") != OTHER)
+    places = counts.withColumn("place", F.row_number().over(by_frequency)).select(
         *key,
-        F.when(named, F.col("place")).otherwise(VALUES_COUNTED + 1).alias("place"),
-        F.when(named, F.col("value")).otherwise(OTHER).alias("value"),
+        F.when(is_named, F.col("place")).otherwise(VALUES_COUNTED + 1).alias("place"),
+        F.when(is_named, F.col("value")).otherwise(OTHER).alias("value"),
         "clients",
     )
     folded = places.groupBy(*key, "place", "value").agg(F.sum("clients").alias("clients"))
     in_order = F.sort_array(F.collect_list(F.struct("place", "value", "clients")))
-    listed = F.transform(
-        in_order,
-        lambda answer: F.struct(answer["value"].alias("value"), answer["clients"].alias("clients")),
-    )
-    return folded.groupBy(*key).agg(listed.alias("feedback"))
+    feedback = F.transform(in_order, _drop_place).alias("feedback")
+    return folded.groupBy(*key).agg(feedback)
+
+
+def _drop_place(answer: Column) -> Column:
+    return F.struct(answer["value"].alias("value"), answer["clients"].alias("clients"))

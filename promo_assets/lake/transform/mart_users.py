@@ -1,4 +1,4 @@
-"""Mart `users`: where a user is, where home is, and where the user travelled."""
+"""Mart `users`: a user's current city, home city and travels."""
 
 from datetime import date
 
@@ -13,55 +13,54 @@ HOME_AFTER_DAYS = 27
 
 
 def users(visits: DataFrame, cities: list[City], as_of: date, depth: int) -> DataFrame:
-    """Table `users`, from table `visits` of all days up to `as_of`."""
-    stay = F.make_dt_interval(F.lit(HOME_AFTER_DAYS))
-    place = F.struct("date", "visit_number", "city_id")
-    summaries = (
-        _joined(visits, window_start(as_of, depth))
-        .groupBy("user_id")
-        .agg(
-            F.max(F.struct("date", "visit_number", "city_id", "last_message_at", "since")).alias(
-                "last"
-            ),
-            F.max(
-                F.when(
-                    F.col("first_message_at") - F.col("since_before") > stay,
-                    F.struct("date", "visit_number", "city_before"),
-                )
-            ).alias("home"),
-            F.sort_array(F.collect_list(F.when(F.col("began"), place))).alias("travels"),
-        )
-        .where(F.col("last.date") >= date_literal(window_start(as_of, depth)))
+    """Return the table `users`, computed from all days of the table `visits` up to `as_of`."""
+    home_after = F.make_dt_interval(F.lit(HOME_AFTER_DAYS))
+    start = window_start(as_of, depth)
+    last = F.struct("date", "visit_number", "city_id", "last_message_at", "since")
+    was_long = F.col("first_message_at") - F.col("since_before") > home_after
+    former_home = F.when(was_long, F.struct("date", "visit_number", "city_before"))
+    travel = F.when(F.col("began"), F.struct("date", "visit_number", "city_id"))
+    joined = _join_visits_of_days(visits, start)
+    summaries = joined.groupBy("user_id").agg(
+        F.max(last).alias("last"),
+        F.max(former_home).alias("home"),
+        F.sort_array(F.collect_list(travel)).alias("travels"),
     )
-    still_there = F.lit(midnight_after(as_of)) - F.col("last.since") > stay
-    home_id = F.when(still_there, F.col("last.city_id")).otherwise(F.col("home.city_before"))
-    return summaries.select(
+    active = summaries.where(F.col("last.date") >= date_literal(start))
+    is_current_long = F.lit(midnight_after(as_of)) - F.col("last.since") > home_after
+    act_id = F.col("last.city_id")
+    home_id = F.when(is_current_long, act_id).otherwise(F.col("home.city_before"))
+    travels = F.transform("travels", lambda visit: city_value(visit["city_id"], cities, "city"))
+    timezone = city_value(act_id, cities, "timezone")
+    described = active.select(
         "user_id",
-        city_value(F.col("last.city_id"), cities, "city").alias("act_city"),
+        city_value(act_id, cities, "city").alias("act_city"),
         city_value(home_id, cities, "city").alias("home_city"),
         F.size("travels").alias("travel_count"),
-        F.transform("travels", lambda visit: city_value(visit["city_id"], cities, "city")).alias(
-            "travel_array"
-        ),
-        F.from_utc_timestamp(
-            F.col("last.last_message_at"), city_value(F.col("last.city_id"), cities, "timezone")
-        ).alias("local_time"),
-    ).select(*USERS.column_names)
+        travels.alias("travel_array"),
+        F.from_utc_timestamp(F.col("last.last_message_at"), timezone).alias("local_time"),
+    )
+    return described.select(*USERS.column_names)
 
 
-def _joined(visits: DataFrame, start: date) -> DataFrame:
-    """The days' visits, joined: where a day begins in the city where the one before ended, both are one visit.
+def _join_visits_of_days(visits: DataFrame, start: date) -> DataFrame:
+    """Join visits over midnight: they are one if a day begins in the city where the last ended.
 
-    A row stays a day's visit, and adds: `since` when the joined visit began that it belongs to; in the row that begins the next joined
-    visit, `since_before` and `city_before` of the one that ends there; `began`, whether a visit of the window begins with it,
-    as it also does where the visit before is out of the window's sight.
+    A row is still a visit of one day, with four more columns:
+    `since`: when the joined visit that it belongs to began;
+    `since_before`, `city_before`: in the row that begins the next joined visit, when the one that
+    ends there began, and its city;
+    `began`: whether a visit of the window begins with this row. It does so, too, if the visit
+    before lies before the window, which starts at `start`.
     """
     history = Window.partitionBy("user_id").orderBy("date", "visit_number")
     so_far = history.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     city_before, date_before = F.lag("city_id").over(history), F.lag("date").over(history)
     moved = F.coalesce(city_before != F.col("city_id"), F.lit(True))
-    began = (F.col("date") >= date_literal(start)) & (moved | (date_before < date_literal(start)))
+    is_in_window = F.col("date") >= date_literal(start)
+    began = is_in_window & (moved | (date_before < date_literal(start)))
     runs = visits.withColumns({"city_before": city_before, "moved": moved, "began": began})
-    since = F.last(F.when(F.col("moved"), F.col("first_message_at")), ignorenulls=True).over(so_far)
-    joined = runs.withColumn("since", since)
-    return joined.withColumn("since_before", F.when(F.col("moved"), F.lag("since").over(history)))
+    arrived_at = F.when(F.col("moved"), F.col("first_message_at"))
+    joined = runs.withColumn("since", F.last(arrived_at, ignorenulls=True).over(so_far))
+    since_before = F.when(F.col("moved"), F.lag("since").over(history))
+    return joined.withColumn("since_before", since_before)

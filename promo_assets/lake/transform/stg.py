@@ -1,4 +1,4 @@
-"""STG: RAW as it is, split by event type."""
+"""STG `events`: RAW as it is, split by event type."""
 
 from pyspark.sql import DataFrame
 
@@ -6,5 +6,5 @@ from promo_assets.lake.tables import STG_EVENTS
 
 
 def split_by_type(raw_events: DataFrame) -> DataFrame:
-    """The split itself is the table's: its folders are named by `event_type`."""
+    """Return the table `events` of STG with `date`; the writer splits it by `event_type`."""
     return raw_events.select("date", *STG_EVENTS.column_names)

@@ -1,5 +1,6 @@
-"""A messenger's events as the other team writes them (the RAW schema), made up. A day follows from the sample's numbers
-and the day alone: it comes out the same whatever days are made with it.
+"""Days of made-up RAW: a messenger's events as the other team writes them.
+
+A day is determined by the sample's numbers and its date alone, whatever other days are made.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from promo_assets.local.sample.events import BATCH, SCHEMA, Events
 from promo_assets.local.sample.people import Sample, make_people
 
+# Columns with few different values; only these get a dictionary.
 FEW_VALUES = [
     "event_type",
     "event.message",
@@ -23,19 +25,23 @@ FEW_VALUES = [
 
 
 def sample_day(sample: Sample, day: date) -> pa.Table:
+    """Return the whole day."""
     return pa.Table.from_batches(list(sample_batches(sample, day)), SCHEMA)
 
 
 def sample_batches(sample: Sample, day: date) -> Iterator[pa.RecordBatch]:
-    """The day in parts that fit into memory, whatever its size."""
+    """Yield the day in batches, so that a day of any size fits into memory."""
     people = make_people(sample.users, sample.seed)
     for first in range(0, sample.events_per_day, BATCH):
-        yield Events(sample, people, day, first).made()
+        yield Events(sample, people, day, first).make_batch()
 
 
 def write_day(sample: Sample, day: date, file: Path, written: Callable[[int], None]) -> None:
-    """Writes the day as one parquet file; `written` hears of each part's number of events, and may raise to end it."""
-    few_values: Any = FEW_VALUES  # pyarrow's own types know of a bool only
+    """Write the day as one parquet file.
+
+    `written` is called with the number of events of each batch, and may raise to stop.
+    """
+    few_values: Any = FEW_VALUES  # pyarrow's type hints allow only a bool here
     with pq.ParquetWriter(
         file, SCHEMA, compression="zstd", use_dictionary=few_values, store_schema=False
     ) as writer:

@@ -1,4 +1,4 @@
-"""What is text in the sample's events, made for many rows at once."""
+"""Texts, lists and media of the sample's events, made for many rows at once."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -39,16 +39,13 @@ REACTIONS = pa.array(["like", "dislike", "heart", "laugh", "sad", "fire"])
 MEDIA_TYPES = pa.array(["photo", "video", "sticker"])
 NO_USERS = (None, "", "guest", "4.2", "-1")
 
-_PLAIN, _MILLIS, _MICROS = (
-    19,
-    23,
-    26,
-)  # characters: YYYY-MM-DD HH:MM:SS and a fraction of so many digits or none
+# Characters of YYYY-MM-DD HH:MM:SS without a fraction, with 3 and with 6 digits of one.
+_PLAIN, _MILLIS, _MICROS = 19, 23, 26
 _LENGTHS = np.array([_PLAIN] * 5 + [_MILLIS] * 3 + [_MICROS] * 2)
 
 
-def no_times(day: date) -> tuple[str | None, ...]:
-    """What nobody can read as a time, or not for certain."""
+def unreadable_times(day: date) -> tuple[str | None, ...]:
+    """Return values that are not times, or are ambiguous."""
     return (
         None,
         "",
@@ -61,8 +58,8 @@ def no_times(day: date) -> tuple[str | None, ...]:
     )
 
 
-def other_days(day: date) -> tuple[str, ...]:
-    """Times just outside of a day."""
+def times_of_other_days(day: date) -> tuple[str, ...]:
+    """Return times just before and after a day."""
     before, after = (
         date.fromordinal(min(max(day.toordinal() + days, 1), date.max.toordinal()))
         for days in (-1, 1)
@@ -74,8 +71,11 @@ def other_days(day: date) -> tuple[str, ...]:
     )
 
 
-def time_texts(day: date, at_us: NDArray[np.int64], rng: np.random.Generator) -> pa.StringArray:
-    """Times of a day, in microseconds from its beginning, in all the ways that are written: one in five with a `T`."""
+def format_times(day: date, at_us: NDArray[np.int64], rng: np.random.Generator) -> pa.StringArray:
+    """Format times of a day, given in microseconds since midnight, in all the ways that occur.
+
+    One in five has a `T` between date and time; half of them have a fraction of a second.
+    """
     rows = len(at_us)
     second, micro = np.divmod(at_us, 1_000_000)
     text = np.empty((rows, _MICROS), np.uint8)
@@ -91,31 +91,31 @@ def time_texts(day: date, at_us: NDArray[np.int64], rng: np.random.Generator) ->
     )
 
 
-def spoiled(texts: pa.Array, where: NDArray[np.bool_], values: Sequence[str | None]) -> pa.Array:
-    """Puts the values in turn where told."""
+def replace_in_turn(
+    texts: pa.Array, where: NDArray[np.bool_], values: Sequence[str | None]
+) -> pa.Array:
+    """Replace the texts where the mask is true by the values in turn."""
     in_turn = pa.array(values, pa.string()).take(pa.array(np.arange(where.sum()) % len(values)))
     return pc.replace_with_mask(texts, where, in_turn)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def some_lists(
-    values: pa.Array, there: NDArray[np.bool_], rng: np.random.Generator
+def make_lists(
+    values: pa.Array, where: NDArray[np.bool_], rng: np.random.Generator
 ) -> pa.ListArray:
-    """A list of up to three of the values where told, else null."""
-    lengths = np.where(there, rng.integers(0, 4, len(there)), 0)
+    """Return lists of up to three of the values where the mask is true, and null elsewhere."""
+    lengths = np.where(where, rng.integers(0, 4, len(where)), 0)
     chosen = values.take(pa.array(rng.integers(0, len(values), lengths.sum())))
-    return pa.ListArray.from_arrays(pa.array(_offsets(lengths)), chosen, mask=pa.array(~there))
+    return pa.ListArray.from_arrays(pa.array(_offsets(lengths)), chosen, mask=pa.array(~where))
 
 
-def some_media(
-    numbers: NDArray[np.int64], there: NDArray[np.bool_], rng: np.random.Generator
+def make_media(
+    numbers: NDArray[np.int64], where: NDArray[np.bool_], rng: np.random.Generator
 ) -> pa.StructArray:
-    types = MEDIA_TYPES.take(pa.array(rng.integers(0, len(MEDIA_TYPES), len(there))))
-    sources = pa.array([f"https://media.example/{number}" for number in range(1000)]).take(
-        pa.array(numbers % 1000)
-    )
-    return pa.StructArray.from_arrays(
-        [types, sources], names=["media_type", "src"], mask=pa.array(~there)
-    )
+    """Return media where the mask is true, and null elsewhere."""
+    types = MEDIA_TYPES.take(pa.array(rng.integers(0, len(MEDIA_TYPES), len(where))))
+    urls = pa.array([f"https://media.example/{number}" for number in range(1000)])
+    arrays = [types, urls.take(pa.array(numbers % 1000))]
+    return pa.StructArray.from_arrays(arrays, names=["media_type", "src"], mask=pa.array(~where))
 
 
 def _offsets(lengths: NDArray[np.integer]) -> NDArray[np.int32]:
@@ -124,15 +124,14 @@ def _offsets(lengths: NDArray[np.integer]) -> NDArray[np.int32]:
 
 @cache
 def _digits(count: int) -> NDArray[np.uint8]:
-    """Row n holds the digits of n, as characters."""
-    return (
-        np.arange(10**count)[:, None] // 10 ** np.arange(count - 1, -1, -1) % 10 + ord("0")
-    ).astype(np.uint8)
+    """Return a table of characters whose row n is the digits of n."""
+    digits = np.arange(10**count)[:, None] // 10 ** np.arange(count - 1, -1, -1) % 10
+    return (digits + ord("0")).astype(np.uint8)
 
 
 @cache
 def _clock() -> NDArray[np.uint8]:
-    """Row n holds HH:MM:SS of second n of a day."""
+    """Return a table of characters whose row n is HH:MM:SS of second n of a day."""
     second, two = np.arange(86_400), _digits(2)
     colon = np.full((86_400, 1), ord(":"), np.uint8)
     return np.hstack([two[second // 3600], colon, two[second // 60 % 60], colon, two[second % 60]])

@@ -1,4 +1,4 @@
-"""What it means that Kafka does not let a client in: who lacks which right on what."""
+"""The explanation of Kafka's authorization errors: who lacks which permission on what."""
 
 import re
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ def explain_kafka_error(
     group: str = "",
     transactional_id: str = "",
 ) -> str | None:
-    """The message for an error of authorization, login or TLS of a client; None for any other.
+    """Return the message for a client's error of authorization, login or TLS. Others give None.
 
-    conf: the client's configuration. topics: the rights that were needed, on which topics.
+    conf: the client's configuration. topics: the permissions that were needed, and on which topics.
     """
-    where = f"Kafka at {conf['bootstrap.servers']}"
+    kafka = f"Kafka at {conf['bootstrap.servers']}"
     user = f"user {conf['sasl.username']}" if "sasl.username" in conf else "this user"
     missing = {
         KafkaError.TOPIC_AUTHORIZATION_FAILED: topics,
@@ -34,13 +34,19 @@ def explain_kafka_error(
         ),
     }.get(error.code())
     if missing:
-        return f"{user} lacks {missing} on {where}: docs/security.md shows how to grant it"
+        hint = "docs/security.md shows how to grant it"
+        return f"{_capitalize(user)} lacks {missing} on {kafka}. {hint}"
     reason = re.sub(r"^\w+://\S+: |\s*\(after \d+ms .*$", "", error.str())
     if error.code() in _LOGIN_ERRORS:
         settings = "PROMO_KAFKA_USERNAME and PROMO_KAFKA_PASSWORD"
-        return f"{where} refused the login of {user}, see {settings}: {reason}"
+        return f"{kafka} rejected the login of {user} ({reason}). Check {settings}"
     if error.code() == KafkaError._SSL:
         if "certificate verify failed" in reason:
-            reason = "its certificate is of no authority in that file"
-        return f"no safe connection to {where}, see PROMO_KAFKA_CA_FILE: {reason}"
+            reason = "no authority in PROMO_KAFKA_CA_FILE has signed its certificate"
+        return f"Cannot open a TLS connection to {kafka}: {reason}. Check PROMO_KAFKA_CA_FILE"
     return None
+
+
+def _capitalize(text: str) -> str:
+    """Return the text with an upper-case first letter, and the rest as it is."""
+    return text[:1].upper() + text[1:]

@@ -18,10 +18,10 @@ _thread_connections = threading.local()
 
 @contextlib.contextmanager
 def database(url: str) -> Iterator[psycopg.Connection]:
-    """This thread's connection, in autocommit mode: use `fenced` for transactions.
+    """Yield this thread's connection, in autocommit mode; use `fenced` for transactions.
 
-    It is kept for the next task and closed after any error. A missing right is raised as
-    `AuthorizationError`.
+    The connection is kept for the thread's next task, and closed after any error. A missing
+    privilege is raised as `AuthorizationError`.
     """
     connections: dict[str, psycopg.Connection] = _thread_connections.__dict__
     connection = connections.get(url)
@@ -39,30 +39,30 @@ def database(url: str) -> Iterator[psycopg.Connection]:
 
 
 def connect(url: str, application_name: str) -> psycopg.Connection:
-    """A connection whose loss both ends notice within seconds.
+    """Open a connection, in autocommit mode, whose loss both ends notice within seconds.
 
-    So a dead run's advisory lock does not outlive it.
+    Postgres must notice it too, so that the advisory lock of a dead run is released soon.
     """
-    of_url = conninfo_to_dict(url)
+    url_parameters = conninfo_to_dict(url)
     server_side = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
     return psycopg.connect(
         url,
         application_name=application_name,
         autocommit=True,
-        connect_timeout=of_url.get("connect_timeout", CONNECT_TIMEOUT_S),
-        options=f"{of_url.get('options', '')} {server_side}".strip(),
+        connect_timeout=url_parameters.get("connect_timeout", CONNECT_TIMEOUT_S),
+        options=f"{url_parameters.get('options', '')} {server_side}".strip(),
         keepalives_idle=5,
         keepalives_interval=5,
         keepalives_count=3,
-        # Keep-alives do not cover data that was sent and never acknowledged.
+        # Keepalives do not cover data that was sent but never acknowledged.
         tcp_user_timeout=20_000,
     )
 
 
 def explain_postgres_error(error: PostgresError, role: str) -> str:
-    """The message for a missing right; Postgres itself names the table."""
+    """The message for a missing privilege; Postgres itself names the table."""
     reason = str(error).strip().splitlines()[0]
     return (
-        f"role {role} was refused by Postgres: {reason}. "
-        f"Run `promo-assets ledger apply --grant-to {role}` as the owner"
+        f"Postgres refused role {role}: {reason}. "
+        f"Run `promo-assets ledger apply --grant-to {role}` as the owner of the tables"
     )

@@ -1,50 +1,72 @@
-"""What the stream's role may do in Postgres. `grants.sql` is the one list of it: rights are given by it, and looked for by it."""
+"""The privileges that roles need in Postgres.
+
+`grants.sql` is the only list of what the stream's role needs: it is both granted and checked from
+that file.
+"""
 
 import re
 from collections.abc import Iterator
-from importlib import resources
+from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
 
-_GRANT = re.compile(r"^GRANT (.+) ON (?:(SCHEMA|SEQUENCE) )?(\S+) TO", re.MULTILINE)
-_RIGHT = re.compile(r"(\w+)(?: \(([\w, ]+)\))?")
+from promo_assets.stream.ledger.sql_files import read_sql
+
+_GRANT = re.compile(r"^GRANT\s+([^;]+?)\s+ON\s+(?:(SCHEMA|SEQUENCE)\s+)?(\S+)\s+TO\s", re.MULTILINE)
+_PRIVILEGE = re.compile(r"(\w+)(?:\s+\(([\w,\s]+)\))?")
 
 
-def grant_to(connection: psycopg.Connection, role: str) -> None:
-    """Give an existing role what the stream needs, as the tables' owner; in the ledger's schema it then has nothing else."""
-    connection.execute(sql.SQL(_text()).format(role=sql.Identifier(role)))  # pyright: ignore[reportArgumentType]
+class Privilege(NamedTuple):
+    """A privilege that the stream's role needs; no `columns` means that it is for all of them."""
+
+    object_kind: str
+    """`table` (also for a view), `schema` or `sequence`."""
+    object_name: str
+    privilege: str
+    columns: list[str]
 
 
-def let_read_feedback(connection: psycopg.Connection, role: str) -> None:
-    """Give an existing role what the lake needs: it reads the feedback, which is no business of the stream's role."""
+def grant_stream_privileges(connection: psycopg.Connection, role: str) -> None:
+    """Grant an existing role what the stream needs, and revoke all else in the ledger's schema.
+
+    The connection must be the tables' owner.
+    """
+    connection.execute(sql.SQL(_read_grants()).format(role=sql.Identifier(role)))  # pyright: ignore[reportArgumentType]
+
+
+def grant_feedback_select(connection: psycopg.Connection, role: str) -> None:
+    """Grant an existing role to read the feedback, which the lake does and the stream does not."""
     connection.execute(
         sql.SQL("GRANT SELECT ON subscribers_feedback TO {role}").format(role=sql.Identifier(role))
     )
 
 
-def missing_right(connection: psycopg.Connection) -> str | None:
-    """The first right that the connection's own role lacks, such as "UPDATE on promo_ledger.stream"."""
-    for kind, name, right, columns in rights():
-        if columns:
-            query, of = (
-                "SELECT bool_and(has_column_privilege(%s, c, %s)) FROM unnest(%s::text[]) c",
-                (name, right, columns),
+def find_missing_privilege(connection: psycopg.Connection) -> str | None:
+    """The first privilege that the connection's role lacks, as "UPDATE on promo_ledger.stream"."""
+    for needed in required_privileges():
+        if needed.columns:
+            query = (
+                "SELECT bool_and(has_column_privilege(%s, column_name, %s))"
+                " FROM unnest(%s::text[]) column_name"
             )
+            parameters = (needed.object_name, needed.privilege, needed.columns)
         else:
-            query, of = f"SELECT has_{kind}_privilege(%s, %s)", (name, right)
-        row = connection.execute(query, of).fetchone()  # pyright: ignore[reportArgumentType]
+            query = f"SELECT has_{needed.object_kind}_privilege(%s, %s)"
+            parameters = (needed.object_name, needed.privilege)
+        row = connection.execute(query, parameters).fetchone()  # pyright: ignore[reportArgumentType]
         if not (row and row[0]):
-            return f"{right} on {name}"
+            return f"{needed.privilege} on {needed.object_name}"
     return None
 
 
-def _text() -> str:
-    return resources.files("promo_assets.stream.ledger").joinpath("grants.sql").read_text()
+def required_privileges() -> Iterator[Privilege]:
+    """Each privilege that `grants.sql` grants, in the order of the file."""
+    for granted, object_kind, object_name in _GRANT.findall(_read_grants()):
+        for privilege, columns in _PRIVILEGE.findall(granted):
+            names = [name.strip() for name in columns.split(",")] if columns else []
+            yield Privilege((object_kind or "table").lower(), object_name, privilege, names)
 
 
-def rights() -> Iterator[tuple[str, str, str, list[str]]]:
-    """(table, schema or sequence, its name, the right, the columns that it is for; none where it is for all of it)."""
-    for some, kind, name in _GRANT.findall(_text()):
-        for right, columns in _RIGHT.findall(some):
-            yield (kind or "table").lower(), name, right, columns.split(", ") if columns else []
+def _read_grants() -> str:
+    return read_sql("grants").decode()

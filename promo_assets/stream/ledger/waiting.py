@@ -1,4 +1,4 @@
-"""Edge: campaigns that wait for their start: which there are, and to cancel one."""
+"""The campaigns that wait for their start: list them, and cancel one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,21 +7,32 @@ from datetime import UTC, datetime
 import psycopg
 from psycopg.rows import class_row
 
-from promo_assets.stream.messages import Campaign
+from promo_assets.stream.messages import campaign_key
 
-# A campaign whose micro-batch is not finished yet is not decided: an earlier message of its key may still take its place.
-_WAITING = """SELECT restaurant_id, adv_campaign_id, adv_campaign_datetime_start, adv_campaign_datetime_end, datetime_created
-    FROM promo_ledger.campaigns c
-    WHERE state = 'waiting' AND EXISTS (SELECT FROM promo_ledger.batches b WHERE (b.query_id, b.batch_id) = (c.query_id, c.batch_id))
-    ORDER BY adv_campaign_datetime_start, restaurant_id, adv_campaign_id, datetime_created LIMIT %s"""
-_CANCEL = """UPDATE promo_ledger.campaigns c SET state = 'cancelled'
-    WHERE campaign_key = %s AND state = 'waiting'
-      AND EXISTS (SELECT FROM promo_ledger.batches b WHERE (b.query_id, b.batch_id) = (c.query_id, c.batch_id))"""
+_READ_WAITING = """
+SELECT restaurant_id, adv_campaign_id, adv_campaign_datetime_start, adv_campaign_datetime_end,
+       datetime_created
+FROM promo_ledger.decided_campaigns
+WHERE state = 'waiting'
+ORDER BY adv_campaign_datetime_start, restaurant_id, adv_campaign_id, datetime_created
+LIMIT %s
+"""
+# The state is checked on the table's own row: the stream may start the campaign at the same moment.
+_CANCEL = """
+UPDATE promo_ledger.campaigns c
+SET state = 'cancelled'
+WHERE campaign_key = %s
+  AND state = 'waiting'
+  AND EXISTS (
+      SELECT FROM promo_ledger.decided_campaigns d
+      WHERE (d.campaign_key, d.query_id, d.batch_id) = (c.campaign_key, c.query_id, c.batch_id))
+"""
+_READ_STATE = "SELECT state FROM promo_ledger.campaigns WHERE campaign_key = %s"
 
 
 @dataclass(frozen=True)
 class WaitingCampaign:
-    """Times are unix seconds, UTC."""
+    """A decided campaign that waits for its start; times are unix seconds, UTC."""
 
     restaurant_id: str
     adv_campaign_id: str
@@ -33,31 +44,30 @@ class WaitingCampaign:
 def read_waiting(
     connection: psycopg.Connection, at_most: int | None = None
 ) -> Iterator[WaitingCampaign]:
-    """In the order of their starts."""
+    """The waiting campaigns, ordered by start; `at_most` is their maximum number, None for all."""
     with (
         connection.transaction(),
         connection.cursor("waiting", row_factory=class_row(WaitingCampaign)) as cursor,
     ):
-        yield from cursor.execute(_WAITING, (at_most,))
+        yield from cursor.execute(_READ_WAITING, (at_most,))
 
 
 def cancel_waiting(
     connection: psycopg.Connection, restaurant_id: str, adv_campaign_id: str, datetime_created: int
 ) -> tuple[bool, str | None]:
-    """Whether it was this call that cancelled it, and the campaign's state now; None for one that was never ingested.
+    """Cancel a campaign if it waits for its start.
 
-    The stream and this cannot both have it: whichever comes first makes it no longer waiting.
+    Returns whether this call cancelled it, and its state now, which is None for a campaign that was
+    never ingested. If the stream starts the campaign at the same moment, only one of them succeeds.
     """
-    key = Campaign(restaurant_id, adv_campaign_id, "", "", "", 0, 0, datetime_created).key
+    key = campaign_key(restaurant_id, adv_campaign_id, datetime_created)
     cancelled = connection.execute(_CANCEL, (key,)).rowcount == 1
-    row = connection.execute(
-        "SELECT state FROM promo_ledger.campaigns WHERE campaign_key = %s", (key,)
-    ).fetchone()
+    row = connection.execute(_READ_STATE, (key,)).fetchone()
     return cancelled, row[0] if row else None
 
 
 def utc(unix_seconds: int) -> str:
-    """Any time that a campaign may have: also one before the year 1, which no calendar here shows."""
+    """A campaign's time as text; the number itself if no calendar has it (before the year 1)."""
     try:
         return f"{datetime.fromtimestamp(unix_seconds, UTC):%Y-%m-%d %H:%M:%S}"
     except (ValueError, OverflowError, OSError):

@@ -1,101 +1,118 @@
-"""What must be there before the stream starts: tables and rights, a Spark with executors, room for the checkpoint.
+"""Edge: what must be there before the stream starts: its tables and permissions, and disk space.
 
-Each is one clear line where it is missing, instead of a stack trace later.
+Whatever is missing is reported in one clear line at the start instead of a stack trace later.
 """
 
 import tempfile
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psycopg
+from confluent_kafka import KafkaException
 from psycopg.errors import InsufficientPrivilege, LockNotAvailable
-from py4j.protocol import Py4JError
-from pyspark.sql import SparkSession
 
 from promo_assets.settings import Settings
-from promo_assets.stream.errors import LedgerError, StreamError, first_line
+from promo_assets.stream.errors import AuthorizationError, LedgerError, StreamError, first_line
+from promo_assets.stream.kafka.producer import check_kafka_permissions
+from promo_assets.stream.kafka.topics import Topics, unreachable_message
 from promo_assets.stream.ledger.connection import connect
-from promo_assets.stream.ledger.grants import missing_right
-from promo_assets.stream.ledger.ledger import (
+from promo_assets.stream.ledger.grants import find_missing_privilege
+from promo_assets.stream.ledger.lease import Lease
+from promo_assets.stream.ledger.schema import (
     LEDGER_VERSION,
     apply_ddl,
     check_ledger,
     ledger_version,
 )
+from promo_assets.stream.writer_context import WriterContext
 
-POLL_S = 0.2
-EXECUTOR_WAIT_S = 20
 CHECKPOINT_MIN_BYTES = 64 * 1024
 
 
 def prepare_database(settings: Settings) -> None:
-    """The tables and the ledger are there as this release needs them, or are made so, and may be used.
+    """Create or upgrade the stream's tables and the ledger if needed, then check the permissions.
 
-    Raises `StreamError` where something is not to be had.
+    Raises `StreamError` if Postgres is unavailable, the tables cannot be brought to this release's
+    version, or a permission is missing.
     """
-    role = "of this login"
     try:
         with connect(settings.database_url, "promo stream, start") as connection:
-            role = connection.info.user
-            if _version(connection) < LEDGER_VERSION:
-                try:
-                    apply_ddl(settings.database_url)
-                except InsufficientPrivilege:
-                    check_ledger(connection)
-            if missing := missing_right(connection):
-                raise StreamError(
-                    f"role {role} lacks {missing} in Postgres: run `promo-assets ledger apply --grant-to {role}` as the owner of the tables"
-                )
-    except LedgerError as problem:
-        raise StreamError(f"{problem}. Nothing was touched") from None
+            _upgrade_ledger(connection, settings.database_url)
+            _check_permissions(connection)
+    except LedgerError as error:
+        raise StreamError(f"{error}. Nothing was touched") from None
     except LockNotAvailable:
         raise StreamError(
-            "the tables cannot be upgraded while others hold on to them: stop the old stream first"
+            "The stream's tables cannot be upgraded while other sessions use them: "
+            "stop the old stream first"
         ) from None
     except psycopg.OperationalError as error:
-        raise StreamError(f"Postgres gave no connection: {first_line(error)}") from None
+        hint = "Start the local one with `promo-assets up`"
+        if not settings.local_postgres:
+            hint = "Check PROMO_POSTGRES_URL"
+        raise StreamError(f"Cannot connect to Postgres: {first_line(error)}. {hint}") from None
     except psycopg.Error as error:
-        raise StreamError(f"Postgres refused the stream's tables: {first_line(error)}") from None
+        raise StreamError(
+            f"Cannot create or read the stream's tables in Postgres: {first_line(error)}"
+        ) from None
 
 
-def _version(connection: psycopg.Connection) -> int:
-    """Where the role may not even see it, it is taken for this release's: the right that is missing is told then."""
+def _upgrade_ledger(connection: psycopg.Connection, database_url: str) -> None:
+    if _read_version(connection) < LEDGER_VERSION:
+        try:
+            apply_ddl(database_url)
+        except InsufficientPrivilege:
+            check_ledger(connection)
+
+
+def _read_version(connection: psycopg.Connection) -> int:
+    """Return the ledger's version, or this release's if the role may not even read it.
+
+    `_check_permissions` then reports the missing permission.
+    """
     try:
         return ledger_version(connection)
     except InsufficientPrivilege:
         return LEDGER_VERSION
 
 
-def get_session(get_spark: Callable[[], SparkSession], settings: Settings) -> SparkSession:
-    """Spark's session; raises `StreamError` where there is none to be had."""
-    try:
-        return get_spark()
-    except Py4JError as error:
+def _check_permissions(connection: psycopg.Connection) -> None:
+    if missing := find_missing_privilege(connection):
+        role = connection.info.user
         raise StreamError(
-            f"Spark ({settings.spark_master}) gave no session: {first_line(error)}"
-        ) from error
+            f"Role {role} lacks {missing} in Postgres: "
+            f"run `promo-assets ledger apply --grant-to {role}` as the owner of the tables"
+        )
 
 
-def await_executor(spark: Any, stop: threading.Event, tell: Callable[[str | None], None]) -> None:
-    """Returns when there is an executor, or at a stop. On a cluster without room Spark would wait in silence; `tell` gets the word."""
-    master, since, told = spark.sparkContext.master, time.monotonic(), False
-    if master.startswith("local"):
-        return
-    while spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() < 2:  # one is the driver
-        if stop.wait(POLL_S):
-            return
-        if time.monotonic() - since > EXECUTOR_WAIT_S and not told:
-            told = True
-            tell(f"{master} has given no executor yet: has the cluster room?")
-    if told:
-        tell(None)
+def make_writer_context(settings: Settings, lease: Lease, topics: Topics) -> WriterContext:
+    """Return what the executors must know of the run. The query's id is not known yet."""
+    return WriterContext(
+        ledger_id=lease.ledger_id,
+        epoch=lease.epoch,
+        query_id="",
+        topic_in=settings.topic_in,
+        topic_in_id=topics.in_id,
+        topic_dead_letters=settings.topic_dead_letters,
+        database_url=settings.database_url,
+        kafka_client=settings.kafka_client(),
+    )
 
 
-def check_disk_space(checkpoint: str) -> None:
-    """A local checkpoint can be written: on a full disk Spark's own attempt takes the JVM's gateway with it, and tells nothing."""
+def check_producer_permissions(settings: Settings, context: WriterContext) -> None:
+    """Check that the executors' producers may do their work. Raises `StreamError`."""
+    try:
+        check_kafka_permissions(context)
+    except AuthorizationError as error:
+        raise StreamError(str(error)) from None
+    except KafkaException as error:
+        raise StreamError(unreachable_message(settings, error.args[0])) from None
+
+
+def prepare_checkpoint_folder(checkpoint: str) -> None:
+    """Create a local checkpoint's folder and check that it can be written. Raises `StreamError`.
+
+    On a full disk Spark's own attempt to write ends the JVM's gateway without an error message.
+    """
     scheme, _, rest = (
         checkpoint.rpartition("://")
         if "://" in checkpoint
@@ -109,4 +126,7 @@ def check_disk_space(checkpoint: str) -> None:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"x" * CHECKPOINT_MIN_BYTES)
     except OSError as error:
-        raise StreamError(f"the checkpoint {folder} cannot be written: {error.strerror}") from None
+        raise StreamError(
+            f"The checkpoint {folder} cannot be written: {error.strerror}. "
+            "Make room there, or set PROMO_CHECKPOINT_DIR to another folder"
+        ) from None

@@ -5,40 +5,44 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.streaming.query import StreamingQuery
 
 from promo_assets.jvm.jdbc import jdbc_source
 from promo_assets.settings import Settings
+from promo_assets.stream.offsets import Offsets, parse_offsets
 
-# A backlog is ingested micro-batches of at most this many messages.
+# A backlog is ingested in micro-batches of at most this many messages.
 MESSAGES_PER_BATCH = 10_000
+# The reader notices within this time that a server has vanished with its machine. The dispatch is
+# then repeated.
 SOCKET_TIMEOUT_S = 60
-# Index lookups per restaurant, whatever the planner thinks of the table's size: never a scan of all favourites.
+# Whatever the planner thinks of the table's size, followers are looked up in the index for each
+# restaurant. All favourites are never scanned.
 _INDEX_ONLY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 
 
 def read_messages(
-    spark: SparkSession, settings: Settings, start_at: dict[int, int] | None = None
+    spark: SparkSession, settings: Settings, start_at: Offsets | None = None
 ) -> DataFrame:
-    """The input topic as a stream: key, value, partition, offset, source_at (ms), triggered_at (s, logged by Spark per batch).
+    """Read the input topic as a stream.
 
-    A new checkpoint begins at the earliest offsets, or at `start_at` (offset by partition, all of them).
+    Columns: key, value, partition, offset, source_at (unix ms), triggered_at (unix s, the trigger
+    time of the micro-batch, which Spark logs). A new checkpoint begins at the earliest offsets, or
+    at `start_at`, which has all partitions.
     """
-    reader = spark.readStream.format(
-        "kafka"
-    ).options(
-        **{
-            "subscribe": settings.topic_in,
-            "startingOffsets": json.dumps({settings.topic_in: start_at})
-            if start_at
-            else "earliest",
-            "maxOffsetsPerTrigger": str(MESSAGES_PER_BATCH),
-            # The checkpoint belongs to this very topic (by its id), so offsets can only be missing where retention took them.
-            "failOnDataLoss": "false",
-            "kafka.isolation.level": "read_committed",
-            "kafka.fetch.max.wait.ms": "20",  # else the cached consumer waits out its own 500 ms fetch
-        },
-        **_jvm_kafka(settings),
-    )
+    topic = settings.topic_in
+    options = {
+        "subscribe": topic,
+        "startingOffsets": json.dumps({topic: start_at}) if start_at else "earliest",
+        "maxOffsetsPerTrigger": str(MESSAGES_PER_BATCH),
+        # The checkpoint belongs to this very topic (by its id), so offsets can only be missing
+        # because of the topic's retention.
+        "failOnDataLoss": "false",
+        "kafka.isolation.level": "read_committed",
+        # Otherwise the cached consumer waits for the 500 ms of its own fetch.
+        "kafka.fetch.max.wait.ms": "20",
+    }
+    reader = spark.readStream.format("kafka").options(**options, **_make_java_options(settings))
     return reader.load().select(
         "key",
         "value",
@@ -49,8 +53,16 @@ def read_messages(
     )
 
 
+def read_end_offsets(query: StreamingQuery, topic: str) -> Offsets | None:
+    """Return where the query's finished micro-batches have read the topic to, None if unknown."""
+    progress = query.lastProgress
+    if not progress or not progress.sources or not progress.sources[0].endOffset:
+        return None
+    return parse_offsets(json.loads(progress.sources[0].endOffset)[topic])
+
+
 def remove_checkpoint(spark: SparkSession, folder: str) -> None:
-    """A local folder or a Hadoop URI, gone whether it was there or not."""
+    """Delete a local folder or a Hadoop URI if it exists."""
     jvm: Any = spark._jvm
     conf: Any = spark._jsc.hadoopConfiguration()  # pyright: ignore[reportOptionalMemberAccess, reportOptionalCall]
     path = jvm.org.apache.hadoop.fs.Path(folder)
@@ -58,14 +70,16 @@ def remove_checkpoint(spark: SparkSession, folder: str) -> None:
 
 
 def read_followers(spark: SparkSession, settings: Settings, shards: int) -> DataFrame:
-    """(restaurant_id, client_id), once each, of the open dispatch's restaurants; one partition a shard. Lazy: each action asks anew."""
+    """Read the followers of the open dispatch's restaurants, in one partition per shard.
+
+    Columns: restaurant_id, client_id, each pair once. The frame is lazy: each action queries
+    Postgres again.
+    """
     url, properties = jdbc_source(settings.database_url)
     properties |= {
         "sessionInitStatement": _INDEX_ONLY,
         "ApplicationName": "promo stream, reader",
-        "socketTimeout": str(
-            SOCKET_TIMEOUT_S
-        ),  # a server that vanished with its machine is noticed, and the dispatch begun again
+        "socketTimeout": str(SOCKET_TIMEOUT_S),
     }
     predicates = [
         f"(hashtext(client_id) & 2147483647) % {shards:d} = {shard:d}" for shard in range(shards)
@@ -75,8 +89,8 @@ def read_followers(spark: SparkSession, settings: Settings, shards: int) -> Data
     )
 
 
-def _jvm_kafka(settings: Settings) -> dict[str, str]:
-    """The Kafka client's settings under the Java client's names."""
+def _make_java_options(settings: Settings) -> dict[str, str]:
+    """Return the Kafka client's settings under the Java client's names."""
     options = {
         "kafka.bootstrap.servers": settings.bootstrap_servers,
         "kafka.security.protocol": settings.kafka_security_protocol,
@@ -87,21 +101,19 @@ def _jvm_kafka(settings: Settings) -> dict[str, str]:
             "kafka.ssl.truststore.certificates": settings.kafka_ca_pem,
         }
     if settings.kafka_password and settings.kafka_sasl_mechanism:
-        module = (
-            "plain.PlainLoginModule"
-            if settings.kafka_sasl_mechanism == "PLAIN"
-            else "scram.ScramLoginModule"
-        )
-        login = {
-            "username": settings.kafka_username or "",
-            "password": settings.kafka_password.get_secret_value(),
+        password = settings.kafka_password.get_secret_value()
+        plain = settings.kafka_sasl_mechanism == "PLAIN"
+        module = "plain.PlainLoginModule" if plain else "scram.ScramLoginModule"
+        options |= {
+            "kafka.sasl.mechanism": settings.kafka_sasl_mechanism,
+            "kafka.sasl.jaas.config": (
+                f"org.apache.kafka.common.security.{module} required "
+                f"username={_quote(settings.kafka_username or '')} password={_quote(password)};"
+            ),
         }
-        quoted = " ".join(
-            '{}="{}"'.format(name, value.replace("\\", "\\\\").replace('"', '\\"'))
-            for name, value in login.items()
-        )
-        options["kafka.sasl.mechanism"] = settings.kafka_sasl_mechanism
-        options["kafka.sasl.jaas.config"] = (
-            f"org.apache.kafka.common.security.{module} required {quoted};"
-        )
     return options
+
+
+def _quote(value: str) -> str:
+    """Return a string as JAAS configurations write it."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,4 +1,4 @@
-"""What the lake's tests stand on: an HDFS that is real, keeps to itself and leaves nothing behind."""
+"""The HDFS of the tests: it is real, listens on loopback only and leaves nothing behind."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from promo_assets_tests.support.stream_process import wait_for
 
 VISITS = "client string, seconds int, city string"
 
-# Starts an HDFS and lives until it is killed.
+# Starts an HDFS and runs until it is killed.
 OWNER = """
 import sys
 from pathlib import Path
@@ -31,7 +31,10 @@ sys.stdin.read()
 
 
 def rename(spark: SparkSession, source: str, target: str) -> None:
-    """Java's exception where the target is there: `FileSystem.rename` would move the source into it instead."""
+    """Rename a folder. Raises Java's exception if the target exists.
+
+    `FileSystem.rename` would move the source into the target instead.
+    """
     hadoop, gateway, configuration = jvm_of(spark)
     files = hadoop.FileContext.getFileContext(hadoop.Path(source).toUri(), configuration)
     no_options = gateway.new_array(hadoop.Options.Rename, 0)
@@ -47,19 +50,17 @@ def names_in(spark: SparkSession, folder: str) -> set[str]:
 
 
 def jvm_of(spark: SparkSession) -> tuple[Any, Any, Any]:
-    """Hadoop's file systems, py4j's gateway and Spark's configuration of Hadoop."""
+    """Return Hadoop's package `fs`, py4j's gateway and Spark's configuration of Hadoop."""
     context: Any = spark.sparkContext
     return context._jvm.org.apache.hadoop.fs, context._gateway, context._jsc.hadoopConfiguration()
 
 
-@pytest.fixture(params=["hdfs", "file"])
+@pytest.fixture(params=[pytest.param("hdfs", marks=pytest.mark.slow), "file"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A folder of this test's own."""
-    return (
-        f"{request.getfixturevalue('hdfs').uri}{tmp_path}"
-        if request.param == "hdfs"
-        else tmp_path.as_uri()
-    )
+    """A folder that only this test uses, on HDFS and on the local file system."""
+    if request.param == "hdfs":
+        return f"{request.getfixturevalue('hdfs').uri}{tmp_path}"
+    return tmp_path.as_uri()
 
 
 def test_a_partitioned_table_is_read_as_it_was_written(spark: SparkSession, root: str):
@@ -72,7 +73,9 @@ def test_a_partitioned_table_is_read_as_it_was_written(spark: SparkSession, root
     )
 
 
-def test_a_folder_is_renamed_whole_and_never_onto_one_that_is_there(spark: SparkSession, root: str):
+def test_a_folder_is_renamed_as_a_whole_and_never_onto_an_existing_one(
+    spark: SparkSession, root: str
+):
     for folder in ("fresh", "fresher"):
         spark.createDataFrame([(folder,)], "name string").write.parquet(f"{root}/{folder}")
     rename(spark, f"{root}/fresh", f"{root}/table")
@@ -82,14 +85,14 @@ def test_a_folder_is_renamed_whole_and_never_onto_one_that_is_there(spark: Spark
     assert [row.name for row in spark.read.parquet(f"{root}/table").collect()] == ["fresh"]
 
 
-def test_a_folder_is_not_renamed_into_one_that_is_missing(spark: SparkSession, root: str):
+def test_a_folder_is_not_renamed_into_a_missing_one(spark: SparkSession, root: str):
     spark.createDataFrame([(1,)], "number int").write.parquet(f"{root}/fresh")
     with pytest.raises(Py4JJavaError, match="FileNotFoundException"):
         rename(spark, f"{root}/fresh", f"{root}/missing/table")
     assert names_in(spark, root) == {"fresh"}
 
 
-def test_it_listens_on_loopback_only(hdfs: Hdfs):
+def test_hdfs_listens_on_loopback_only(hdfs: Hdfs):
     nodes = [found[0] for record in hdfs.records.values() if (found := processes.running(record))]
     listening = [
         {at.laddr.ip for at in node.net_connections("inet") if at.status == psutil.CONN_LISTEN}
@@ -101,8 +104,9 @@ def test_it_listens_on_loopback_only(hdfs: Hdfs):
     )
 
 
-def test_a_node_that_ends_while_starting_is_told_with_the_end_of_its_log(tmp_path: Path):
-    (tmp_path / "name").mkdir()  # is there, so it is not formatted
+@pytest.mark.slow
+def test_a_node_that_ends_while_starting_is_reported_with_the_end_of_its_log(tmp_path: Path):
+    (tmp_path / "name").mkdir()  # the folder exists, so it is not formatted
     hdfs = Hdfs(tmp_path)
     with (
         pytest.raises(
@@ -115,7 +119,8 @@ def test_a_node_that_ends_while_starting_is_told_with_the_end_of_its_log(tmp_pat
     assert not any(processes.running(record) for record in hdfs.records.values())
 
 
-def test_it_ends_with_its_owner_even_a_killed_one(tmp_path: Path):
+@pytest.mark.slow
+def test_hdfs_ends_with_its_owner_even_if_the_owner_is_killed(tmp_path: Path):
     command = [sys.executable, "-c", OWNER, str(tmp_path)]
     with subprocess.Popen(
         command, cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE

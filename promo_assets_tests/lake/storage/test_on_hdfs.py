@@ -1,4 +1,4 @@
-"""The same lake on a real HDFS: only the root differs, and so do the rows not at all."""
+"""The same lake on a real HDFS: only the root differs, and the rows are the same."""
 
 from pathlib import Path
 
@@ -6,15 +6,15 @@ from pyspark.sql import SparkSession
 
 from promo_assets.lake import tables
 from promo_assets.lake.storage.files import Files
-from promo_assets_tests.lake.defs.test_runs import DAYS, World
 from promo_assets_tests.support.lake.hdfs import Hdfs
+from promo_assets_tests.support.lake.lake_world import DAYS, LakeWorld
 
 
-def test_initial_load_daily_run_and_rerun_are_as_on_local_folders(
+def test_initial_load_daily_run_and_rerun_give_the_same_rows_as_on_local_folders(
     spark: SparkSession, hdfs: Hdfs, tmp_path: Path
 ) -> None:
-    local = World(spark, tmp_path / "local")
-    far = World(spark, tmp_path / "far", root=f"{hdfs.uri}/lake")
+    local = LakeWorld(spark, tmp_path / "local")
+    far = LakeWorld(spark, tmp_path / "far", root=f"{hdfs.uri}/lake")
     hadoop = Files(spark, hdfs.uri)
     for day in DAYS[:2]:
         written = local.write_raw(day)
@@ -33,7 +33,7 @@ def test_initial_load_daily_run_and_rerun_are_as_on_local_folders(
 
 
 def test_two_writers_of_a_day_never_mix_on_hdfs(spark: SparkSession, hdfs: Hdfs) -> None:
-    """The second finds the first one's folder in its place, and puts it away whole."""
+    """The second writer finds the first one's folder in place, and moves it away as a whole."""
     files = Files(spark, f"{hdfs.uri}/mix")
     for writer in ("a", "b"):
         files.write_bytes(b"x", f"{files.root}/{writer}/part-{writer}")

@@ -1,4 +1,4 @@
-"""A load that is killed or interrupted: what lies in the lake then, and what the next one does."""
+"""A load that is killed or interrupted: what it leaves in the lake, and what the next load does."""
 
 import os
 import signal
@@ -8,23 +8,26 @@ from datetime import date
 from pathlib import Path
 
 import psutil
+import pytest
 from pyspark.sql import SparkSession
 
 from promo_assets.lake import tables
-from promo_assets.lake.storage.load_markers import MADE
+from promo_assets.lake.storage.load_markers import LOADED_TABLES
 from promo_assets.lake.transform.calendar_days import days_between
 from promo_assets.local.sample.days import Sample, write_day
 from promo_assets.settings import PROJECT_ROOT
-from promo_assets_tests.lake.defs.test_runs import DAYS, World
+from promo_assets_tests.support.lake.lake_world import DAYS, LakeWorld
 from promo_assets_tests.support.stream_process import wait_for
+
+pytestmark = pytest.mark.slow
 
 CHECKOUT = PROJECT_ROOT
 
 
-def test_a_load_that_was_killed_goes_on_after_the_last_chunk_that_it_finished(
+def test_a_load_after_a_killed_one_resumes_after_the_last_finished_chunk(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    world = World(spark, tmp_path)
+    world = LakeWorld(spark, tmp_path)
     for day in DAYS[:3]:
         world.write_raw(day)
     killed = subprocess.Popen(
@@ -37,16 +40,14 @@ def test_a_load_that_was_killed_goes_on_after_the_last_chunk_that_it_finished(
     assert world.lake.days(tables.EVENTS) == DAYS[:1]
     assert world.run("initial_load").success
     assert {name: time for name, time in world.files().items() if str(DAYS[0]) in name} == finished
-    assert all(world.lake.days(table) == DAYS[:3] for table in MADE)
+    assert all(world.lake.days(table) == DAYS[:3] for table in LOADED_TABLES)
     assert not (world.root / "user/somebody/scratch").exists()
 
 
-def test_an_interrupted_load_ends_at_once_and_leaves_nothing_half_done(tmp_path: Path) -> None:
-    """Ctrl-C, as a terminal sends it; Dagster's UI terminates a run by the same signal."""
-    raw, days = (
-        tmp_path / "lake" / tables.RAW_EVENTS.path.lstrip("/"),
-        days_between(date(2022, 5, 1), date(2022, 5, 2)),
-    )
+def test_an_interrupted_load_ends_at_once_and_leaves_no_partial_day(tmp_path: Path) -> None:
+    """It gets the signal of Ctrl-C in a terminal, with which Dagster's UI terminates runs, too."""
+    raw = tmp_path / "lake" / tables.RAW_EVENTS.path.lstrip("/")
+    days = days_between(date(2022, 5, 1), date(2022, 5, 2))
     sample = Sample(200_000, 5_000, 100, seed=1)
     for day in days:
         (raw / f"date={day}").mkdir(parents=True)

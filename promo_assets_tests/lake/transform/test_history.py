@@ -1,4 +1,4 @@
-"""What each day leaves for the marts: visits, first messages, correspondents, last positions. One user is one case."""
+"""History: visits, first messages, correspondents and last positions. One user is one case."""
 
 from collections.abc import Callable
 
@@ -14,30 +14,30 @@ from promo_assets_tests.support.lake.rows import (
     events_frame,
     message,
     reaction,
+    sorted_rows,
     subscription,
-    told,
 )
 
 DAY, NEXT = "2022-05-28", "2022-05-29"
 NOON = f"{DAY} 12:00:00"
-# The same place but for its city, its latitude, its longitude: what comes first among the messages of one moment
+# Places that differ in latitude or longitude, which decide the order of simultaneous messages.
 WEST, EAST, SOUTH, LAT_ONLY = (0.0, 115.0, 2), (0.0, 150.0, 1), (-1.0, 150.0, 3), (0.0, None, None)
 
 
 @pytest.fixture
 def check(spark: SparkSession):
-    """cases: name -> the user's events given the user, and the rows that they leave without the user."""
+    """A function that checks cases of a table.
 
-    def hold(table: Callable[[DataFrame], DataFrame], cases: dict) -> None:
+    A case is: name -> the user's events, given the user, and the expected rows without the user.
+    """
+
+    def check_cases(table: Callable[[DataFrame], DataFrame], cases: dict) -> None:
         users = list(enumerate(cases.values(), 1))
-        left = table(
-            events_frame(spark, [row for user, (events, _) in users for row in events(user)])
-        )
-        assert told(left) == sorted(
-            ((row[0], user, *row[1:]) for user, (_, rows) in users for row in rows), key=repr
-        )
+        events = [row for user, (make_events, _) in users for row in make_events(user)]
+        expected = [(row[0], user, *row[1:]) for user, (_, rows) in users for row in rows]
+        assert sorted_rows(table(events_frame(spark, events))) == sorted(expected, key=repr)
 
-    return hold
+    return check_cases
 
 
 def at(time: str, day: str = DAY) -> str:
@@ -61,7 +61,7 @@ VISITS = {
             (DAY, 3, 1, at("11:00:00.000001"), at("23:59:59.999999")),
         ],
     ),
-    "messages without a city and other events do not interrupt": (
+    "messages without a city and other events do not interrupt a visit": (
         lambda u: [
             message(u, at("08:00:00"), SYDNEY),
             message(u, at("09:00:00"), NOWHERE),
@@ -80,7 +80,7 @@ VISITS = {
         ],
         [],
     ),
-    "a day ends a row, and numbers begin again": (
+    "a visit ends with the day, and numbers restart": (
         lambda u: [
             message(u, at("08:00:00"), PERTH),
             message(u, at("23:59:59.999999"), SYDNEY),
@@ -94,7 +94,7 @@ VISITS = {
             (NEXT, 2, 2, at("01:00:00", NEXT), at("01:00:00", NEXT)),
         ],
     ),
-    "at one moment the message without an id is first, then the smaller id": (
+    "of simultaneous messages the one without an id is first, then the smaller id": (
         lambda u: [
             message(u, NOON, SYDNEY, 10),
             message(u, NOON, PERTH, 9),
@@ -111,7 +111,7 @@ VISITS = {
         ],
         [(DAY, 1, 3, NOON, NOON), (DAY, 2, 2, NOON, NOON), (DAY, 3, 1, NOON, NOON)],
     ),
-    "without an id too": (
+    "the same order applies to messages without an id": (
         lambda u: [
             message(u, NOON, EAST),
             message(u, NOON, WEST),
@@ -132,13 +132,13 @@ VISITS = {
 }
 
 
-def test_visits_are_runs_of_messages_in_one_city(check):
+def test_a_visit_is_a_run_of_messages_in_one_city(check):
     check(history.visits, VISITS)
 
 
 # name -> the user's events; date, city_id
 FIRST_MESSAGES = {
-    "the earliest of each day": (
+    "the earliest message of each day": (
         lambda u: [
             message(u, at("10:00:00"), PERTH, 1),
             message(u, at("09:59:59.999999"), SYDNEY, 2),
@@ -146,11 +146,11 @@ FIRST_MESSAGES = {
         ],
         [(DAY, 1), (NEXT, 3)],
     ),
-    "without a city it is still the first": (
+    "a message without a city is still the first": (
         lambda u: [message(u, at("10:00:00"), PERTH), message(u, at("09:00:00"), NOWHERE)],
         [(DAY, None)],
     ),
-    "other events are no messages": (
+    "other events are not messages": (
         lambda u: [
             reaction(u, at("09:00:00"), SYDNEY),
             subscription(u, at("09:30:00"), 5, SYDNEY),
@@ -158,11 +158,11 @@ FIRST_MESSAGES = {
         ],
         [(DAY, 2)],
     ),
-    "who only reacts has none": (
+    "a user who only reacts has no first message": (
         lambda u: [reaction(u, NOON, SYDNEY), subscription(u, NOON, 5, SYDNEY)],
         [],
     ),
-    "at one moment the one without an id": (
+    "of simultaneous messages the one without an id": (
         lambda u: [
             message(u, NOON, SYDNEY, 1),
             message(u, NOON, PERTH, None),
@@ -182,20 +182,20 @@ FIRST_MESSAGES = {
         lambda u: [message(u, NOON, EAST, 5), message(u, NOON, WEST, 5)],
         [(DAY, 2)],
     ),
-    "nulls first there too": (
+    "a null longitude comes first": (
         lambda u: [message(u, NOON, WEST, 5), message(u, NOON, LAT_ONLY, 5)],
         [(DAY, None)],
     ),
 }
 
 
-def test_the_first_message_of_a_day_is_the_first_in_the_order_with_or_without_a_city(check):
+def test_the_first_message_of_a_day_may_lack_a_city(check):
     check(history.first_messages, FIRST_MESSAGES)
 
 
 # name -> the user's events; date, latitude, longitude, city_id
 LAST_POSITIONS = {
-    "the latest of each day, of any type": (
+    "the latest position of each day, from an event of any type": (
         lambda u: [
             subscription(u, at("10:00:00"), 5, PERTH),
             reaction(u, at("09:59:59.999999"), SYDNEY),
@@ -212,8 +212,11 @@ LAST_POSITIONS = {
         ],
         [(DAY, *SYDNEY)],
     ),
-    "never seen": (lambda u: [message(u, NOON, NOWHERE), subscription(u, NOON, 5)], []),
-    "at one moment the greatest id, whatever the type": (
+    "a user without a position has no row": (
+        lambda u: [message(u, NOON, NOWHERE), subscription(u, NOON, 5)],
+        [],
+    ),
+    "of simultaneous events the largest id, whatever the type": (
         lambda u: [
             reaction(u, NOON, SYDNEY, 9),
             message(u, NOON, PERTH, 10),
@@ -221,26 +224,26 @@ LAST_POSITIONS = {
         ],
         [(DAY, *PERTH)],
     ),
-    "any id is after none": (
+    "an event with an id comes after one without": (
         lambda u: [message(u, NOON, SYDNEY, -1), subscription(u, NOON, 5, PERTH)],
         [(DAY, *SYDNEY)],
     ),
-    "then the greater latitude": (
+    "then the larger latitude": (
         lambda u: [message(u, NOON, WEST, 5), reaction(u, NOON, SOUTH, 5)],
         [(DAY, *WEST)],
     ),
-    "then the greater longitude": (
+    "then the larger longitude": (
         lambda u: [message(u, NOON, EAST, 5), reaction(u, NOON, WEST, 5)],
         [(DAY, *EAST)],
     ),
 }
 
 
-def test_the_last_position_of_a_day_is_the_last_in_the_order_of_any_event_with_one(check):
+def test_the_last_position_of_a_day_is_that_of_the_last_event_with_a_position(check):
     check(history.last_positions, LAST_POSITIONS)
 
 
-def test_correspondents_are_a_pair_once_a_day_whoever_wrote(spark: SparkSession):
+def test_two_correspondents_are_one_row_a_day_whoever_wrote(spark: SparkSession):
     rows = [
         message(1, NOON, NOWHERE, to=2),
         message(1, NOON, PERTH, to=2),
@@ -248,21 +251,21 @@ def test_correspondents_are_a_pair_once_a_day_whoever_wrote(spark: SparkSession)
         message(2, at("00:00:00", NEXT), NOWHERE, to=1),
         message(9, NOON, NOWHERE, to=3),
         message(10, NOON, NOWHERE, to=9),
-        message(4, NOON, NOWHERE, to=4),  # to himself
+        message(4, NOON, NOWHERE, to=4),  # to oneself
         message(5, NOON, NOWHERE, to=None, channel=6),
         message(0, NOON, NOWHERE, to=2**63 - 1),
         (DAY, 7, None, 8, None, NOON, *NOWHERE, "reaction"),  # the author of the message reacted to
         (DAY, 7, None, 8, None, NOON, *NOWHERE, "subscription"),
     ]
     pairs = [(DAY, 1, 2), (NEXT, 1, 2), (DAY, 3, 9), (DAY, 9, 10), (DAY, 0, 2**63 - 1)]
-    assert told(history.correspondents(events_frame(spark, rows))) == sorted(pairs, key=repr)
+    assert sorted_rows(history.correspondents(events_frame(spark, rows))) == sorted(pairs, key=repr)
 
 
-def test_an_empty_day_leaves_nothing(spark: SparkSession):
+def test_an_empty_day_has_no_history(spark: SparkSession):
     tables = (
         history.visits,
         history.first_messages,
         history.correspondents,
         history.last_positions,
     )
-    assert [told(table(events_frame(spark, []))) for table in tables] == [[], [], [], []]
+    assert [sorted_rows(table(events_frame(spark, []))) for table in tables] == [[], [], [], []]

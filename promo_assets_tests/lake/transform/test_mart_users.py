@@ -1,7 +1,8 @@
-"""Mart `users` as of 15 May 2022 to a depth of 28 days: events of 18 April to 15 May, which ends at 16 May 00:00.
+"""Mart `users` as of 15 May 2022 with a depth of 28 days: 18 April 00:00 to 16 May 00:00.
 
-From the events themselves, through the days' visits, as the specification tells it. Local time in that month: Sydney is UTC+10,
-Adelaide UTC+9:30, Perth UTC+8. One user is one case, and one Spark job computes all.
+The mart is computed from events, through the visits of the days. Local time in that month is UTC+10
+in Sydney, UTC+9:30 in Adelaide and UTC+8 in Perth. One user is one case, and one Spark job computes
+all cases.
 """
 
 from datetime import date, datetime, timedelta
@@ -23,8 +24,8 @@ from promo_assets_tests.support.lake.rows import (
     events_frame,
     message,
     reaction,
+    sorted_rows,
     subscription,
-    told,
 )
 
 AS_OF, DEPTH = date(2022, 5, 15), 28
@@ -32,12 +33,12 @@ NOON = "2022-05-01 12:00:00"
 
 
 def stays(*messages: tuple[str, Place]):
-    """The messages of a user who does nothing else."""
+    """Return the events of a user who only writes these messages."""
     return lambda user: [message(user, at, place) for at, place in messages]
 
 
 def wandering(since: str, to: str, *places: Place) -> list[tuple[str, Place]]:
-    """From place to place, every 20 days at noon: no visit is long."""
+    """Return a message every 20 days at noon, each at the next place: no visit is long."""
     first, last = (
         datetime.fromisoformat(f"{since} 12:00:00"),
         datetime.fromisoformat(f"{to} 12:00:00"),
@@ -48,21 +49,22 @@ def wandering(since: str, to: str, *places: Place) -> list[tuple[str, Place]]:
     ]
 
 
-# name -> the user's events given the user; act_city, home_city, travel_count, travel_array, local_time
+# name -> the user's events, given the user; the expected act_city, home_city, travel_count,
+# travel_array and local_time.
 CASES = {
-    "27 days are no home": (
+    "a visit of 27 days makes no home": (
         stays(("2022-04-18 10:00:00", SYDNEY), ("2022-05-15 10:00:00", PERTH)),
         ("Perth", None, 2, ["Sydney", "Perth"], "2022-05-15 18:00:00"),
     ),
-    "27 days and a second are": (
+    "a visit of 27 days and a second makes a home": (
         stays(("2022-04-18 10:00:00", SYDNEY), ("2022-05-15 10:00:01", PERTH)),
         ("Perth", "Sydney", 2, ["Sydney", "Perth"], "2022-05-15 18:00:01"),
     ),
-    "27 days and a microsecond are": (
+    "a visit of 27 days and a microsecond makes a home": (
         stays(("2022-04-18 10:00:00", SYDNEY), ("2022-05-15 10:00:00.000001", PERTH)),
         ("Perth", "Sydney", 2, ["Sydney", "Perth"], "2022-05-15 18:00:00.000001"),
     ),
-    "a visit lasts from its first message, not from the last one elsewhere": (
+    "a visit begins with its first message, not with the last message elsewhere": (
         stays(
             ("2022-04-18 09:00:00", PERTH),
             ("2022-04-18 10:00:00", SYDNEY),
@@ -83,7 +85,7 @@ CASES = {
         stays(("2022-04-18 23:59:59.999999", PERTH), ("2022-05-15 23:59:59.999999", PERTH)),
         ("Perth", "Perth", 1, ["Perth"], "2022-05-16 07:59:59.999999"),
     ),
-    "whoever returns makes another visit": (
+    "a return is another visit": (
         stays(
             ("2022-04-20 10:00:00", SYDNEY),
             ("2022-04-25 10:00:00", PERTH),
@@ -107,11 +109,11 @@ CASES = {
         ),
         ("Sydney", None, 3, ["Sydney", "Perth", "Sydney"], "2022-05-02 22:00:00"),
     ),
-    "a visit goes on from before the window: it is one, and as long as it is": (
+    "a visit that began before the window is one visit with its full length": (
         stays(("2022-04-10 10:00:00", SYDNEY), ("2022-05-10 10:00:00", SYDNEY)),
         ("Sydney", "Sydney", 1, ["Sydney"], "2022-05-10 20:00:00"),
     ),
-    "27 days, begun before the window": (
+    "a visit of 27 days that began before the window": (
         stays(
             ("2022-04-01 10:00:00", SYDNEY),
             ("2022-04-20 10:00:00", SYDNEY),
@@ -119,7 +121,7 @@ CASES = {
         ),
         ("Perth", None, 2, ["Sydney", "Perth"], "2022-04-28 18:00:00"),
     ),
-    "27 days and a second, begun before the window": (
+    "a visit of 27 days and a second that began before the window": (
         stays(
             ("2022-04-01 10:00:00", SYDNEY),
             ("2022-04-20 10:00:00", SYDNEY),
@@ -127,7 +129,7 @@ CASES = {
         ),
         ("Perth", "Sydney", 2, ["Sydney", "Perth"], "2022-04-28 18:00:01"),
     ),
-    "a visit that ended as the window began is no visit of the window": (
+    "a visit that ended when the window began is not a visit of the window": (
         stays(("2022-04-17 23:59:59.999999", PERTH), ("2022-04-18 00:00:00", ADELAIDE)),
         ("Adelaide", "Adelaide", 1, ["Adelaide"], "2022-04-18 09:30:00"),
     ),
@@ -135,7 +137,7 @@ CASES = {
         stays(("2022-03-01 10:00:00", SYDNEY), ("2022-05-01 10:00:00", PERTH)),
         ("Perth", "Sydney", 1, ["Perth"], "2022-05-01 18:00:00"),
     ),
-    "home is of all of history": (
+    "home may be long before the window": (
         stays(
             ("2021-01-01 12:00:00", SYDNEY), *wandering("2021-02-01", "2022-05-07", PERTH, ADELAIDE)
         ),
@@ -149,7 +151,7 @@ CASES = {
         ),
         ("Sydney", "Adelaide", 1, ["Sydney"], "2022-04-27 22:00:00"),
     ),
-    "home is the city of the current visit if that is long": (
+    "home is the city of the current visit if it is long": (
         stays(
             ("2022-01-01 12:00:00", SYDNEY),
             ("2022-04-01 12:00:00", PERTH),
@@ -157,7 +159,7 @@ CASES = {
         ),
         ("Perth", "Perth", 1, ["Perth"], "2022-05-01 20:00:00"),
     ),
-    "a short return does not take the home away": (
+    "a short return does not change the home": (
         stays(
             ("2022-01-01 12:00:00", SYDNEY),
             ("2022-03-01 12:00:00", PERTH),
@@ -165,7 +167,7 @@ CASES = {
         ),
         ("Sydney", "Perth", 1, ["Sydney"], "2022-04-20 22:00:00"),
     ),
-    "at one moment the message without an id is first, then the smaller id": (
+    "of simultaneous messages the one without an id is first, then the smaller id": (
         lambda user: [
             message(user, NOON, PERTH, 10),
             message(user, NOON, SYDNEY, 9),
@@ -173,22 +175,22 @@ CASES = {
         ],
         ("Perth", None, 3, ["Adelaide", "Sydney", "Perth"], "2022-05-01 20:00:00"),
     ),
-    "a negative id is after none": (
+    "a negative id comes after no id": (
         lambda user: [message(user, NOON, PERTH, -1), message(user, NOON, ADELAIDE, None)],
         ("Perth", None, 2, ["Adelaide", "Perth"], "2022-05-01 20:00:00"),
     ),
-    "with one id the smaller latitude is first, then the smaller longitude": (
+    "with the same id the smaller latitude is first, then the smaller longitude": (
         lambda user: [
             message(user, NOON, place, 5)
             for place in ((0.0, 150.0, 1), (0.0, 115.0, 2), (-1.0, 150.0, 3))
         ],
         ("Sydney", None, 3, ["Adelaide", "Perth", "Sydney"], "2022-05-01 22:00:00"),
     ),
-    "the same message twice": (
+    "the same message twice is one visit": (
         stays((NOON, PERTH), (NOON, PERTH)),
         ("Perth", None, 1, ["Perth"], "2022-05-01 20:00:00"),
     ),
-    "what has no city or is no message interrupts nothing and is not the last message": (
+    "events without a city and other events neither interrupt a visit nor are the last message": (
         lambda user: [
             message(user, "2022-05-01 10:00:00", ADELAIDE),
             message(user, "2022-05-01 11:00:00", NOWHERE),
@@ -201,7 +203,7 @@ CASES = {
         ],
         ("Adelaide", None, 1, ["Adelaide"], "2022-05-03 19:30:00"),
     ),
-    "a visit goes on into the next month": (
+    "a visit continues in the next month": (
         stays(("2022-04-30 23:59:59.999999", SYDNEY), ("2022-05-01 00:00:00", SYDNEY)),
         ("Sydney", None, 1, ["Sydney"], "2022-05-01 10:00:00"),
     ),
@@ -224,16 +226,16 @@ CASES = {
             "2022-05-02 20:00:00",
         ),
     ),
-    "the first moment of the window is in it": (
+    "the first moment of the window belongs to it": (
         stays(("2022-04-18 00:00:00", PERTH)),
         ("Perth", "Perth", 1, ["Perth"], "2022-04-18 08:00:00"),
     ),
-    "a moment before it is not": (stays(("2022-04-17 23:59:59.999999", PERTH)), None),
-    "a city before the window, and none in it": (
+    "the moment before does not": (stays(("2022-04-17 23:59:59.999999", PERTH)), None),
+    "a user with a city before the window only has no row": (
         stays(("2022-03-01 10:00:00", PERTH), ("2022-05-01 10:00:00", NOWHERE)),
         None,
     ),
-    "no message at all": (
+    "a user without messages has no row": (
         lambda user: [reaction(user, NOON, PERTH), subscription(user, NOON, 5, PERTH)],
         None,
     ),
@@ -253,16 +255,16 @@ def mart(spark: SparkSession) -> list[Row]:
         ("travel_array", "array<string>"),
         ("local_time", "timestamp"),
     ]
-    return told(frame)
+    return sorted_rows(frame)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_user_is_described_by_the_visits(mart: list[Row], name: str):
+def test_a_user_is_described_by_visits(mart: list[Row], name: str):
     row = CASES[name][1]
     assert [found[1:] for found in mart if found[0] == USERS[name]] == ([row] if row else [])
 
 
-def test_the_depth_says_which_visits_count_and_not_which_home(spark: SparkSession):
+def test_the_depth_decides_which_visits_count_but_not_the_home(spark: SparkSession):
     rows = [
         message(1, "2001-02-03 10:00:00", SYDNEY),
         message(1, "2022-05-14 23:59:59", ADELAIDE),
@@ -270,28 +272,28 @@ def test_the_depth_says_which_visits_count_and_not_which_home(spark: SparkSessio
         message(2, "2022-05-14 23:59:59.999999", SYDNEY),
         message(3, "2022-05-13 23:59:59.999999", SYDNEY),
     ]
-    check_days = visits(events_frame(spark, rows))
+    user_visits = visits(events_frame(spark, rows))
     all_of_1 = (1, "Perth", "Sydney", 3, ["Sydney", "Adelaide", "Perth"], "2022-05-15 08:00:00")
     others = [
         (2, "Sydney", None, 1, ["Sydney"], "2022-05-15 09:59:59.999999"),
         (3, "Sydney", None, 1, ["Sydney"], "2022-05-14 09:59:59.999999"),
     ]
-    assert told(users(check_days, CITIES, AS_OF, 1)) == [
+    assert sorted_rows(users(user_visits, CITIES, AS_OF, 1)) == [
         (1, "Perth", "Sydney", 1, ["Perth"], "2022-05-15 08:00:00")
     ]
-    assert told(users(check_days, CITIES, AS_OF, 2)) == [
+    assert sorted_rows(users(user_visits, CITIES, AS_OF, 2)) == [
         (1, "Perth", "Sydney", 2, ["Adelaide", "Perth"], "2022-05-15 08:00:00"),
         others[0],
     ]
-    assert told(users(check_days, CITIES, AS_OF, 10_000)) == [all_of_1, *others]
+    assert sorted_rows(users(user_visits, CITIES, AS_OF, 10_000)) == [all_of_1, *others]
 
 
 @pytest.mark.parametrize(
     "depth", [400_000, 10**6], ids=["from the year 927", "from before the calendar"]
 )
-def test_a_window_may_be_as_deep_as_one_likes(spark: SparkSession, depth: int):
-    check_days = visits(events_frame(spark, [message(1, "2001-02-03 10:00:00", PERTH)]))
-    assert told(users(check_days, CITIES, AS_OF, depth)) == [
+def test_a_window_may_begin_before_all_history(spark: SparkSession, depth: int):
+    user_visits = visits(events_frame(spark, [message(1, "2001-02-03 10:00:00", PERTH)]))
+    assert sorted_rows(users(user_visits, CITIES, AS_OF, depth)) == [
         (1, "Perth", "Perth", 1, ["Perth"], "2001-02-03 18:00:00")
     ]
 
@@ -299,7 +301,7 @@ def test_a_window_may_be_as_deep_as_one_likes(spark: SparkSession, depth: int):
 # zone, event time, wall clock
 LOCAL_TIMES = [
     ("UTC", "2022-12-31 23:59:59.999999", "2022-12-31 23:59:59.999999"),
-    # summer time ends: 03:00 is 02:00 again; and begins: 02:00 is 03:00
+    # Summer time ends: 03:00 becomes 02:00 again. It begins: 02:00 becomes 03:00.
     ("Australia/Sydney", "2022-04-02 15:59:59", "2022-04-03 02:59:59"),
     ("Australia/Sydney", "2022-04-02 16:00:00", "2022-04-03 02:00:00"),
     ("Australia/Sydney", "2022-10-01 15:59:59.999999", "2022-10-02 01:59:59.999999"),
@@ -309,7 +311,7 @@ LOCAL_TIMES = [
     ("Australia/Adelaide", "2022-10-01 16:30:00", "2022-10-02 03:00:00"),
     ("Australia/Darwin", "2022-10-01 16:30:00", "2022-10-02 02:00:00"),
     ("Australia/Eucla", "2022-10-01 16:30:00", "2022-10-02 01:15:00"),
-    # here it is half an hour
+    # Summer time is half an hour here.
     ("Australia/Lord_Howe", "2022-04-02 14:59:59", "2022-04-03 01:59:59"),
     ("Australia/Lord_Howe", "2022-04-02 15:00:00", "2022-04-03 01:30:00"),
     ("Australia/Lord_Howe", "2022-10-01 15:29:59", "2022-10-02 01:59:59"),
@@ -328,7 +330,7 @@ LOCAL_TIMES = [
 def test_local_time_is_the_wall_clock_of_the_last_message(spark: SparkSession):
     cities = [City(n, f"City {n}", 0.0, 0.0, zone) for n, (zone, _, _) in enumerate(LOCAL_TIMES)]
     rows = [message(n, at, (0.0, 0.0, n)) for n, (_, at, _) in enumerate(LOCAL_TIMES)]
-    found = told(users(visits(events_frame(spark, rows)), cities, date(2022, 12, 31), 365))
+    found = sorted_rows(users(visits(events_frame(spark, rows)), cities, date(2022, 12, 31), 365))
     assert {row[0]: (row[1], row[-1]) for row in found} == {
         n: (f"City {n}", local) for n, (_, _, local) in enumerate(LOCAL_TIMES)
     }

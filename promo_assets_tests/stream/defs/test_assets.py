@@ -1,4 +1,4 @@
-"""The stream as Dagster shows it, and how a run of it ends."""
+"""The stream's assets in Dagster, and how a run of the stream fails."""
 
 import dagster as dg
 import pytest
@@ -21,18 +21,24 @@ CAMPAIGN = {
 }
 
 
-def columns(text: str, time: str, **others: str) -> dict[str, str]:
+def campaign_and(text: str, time: str, **others: str) -> dict[str, str]:
+    """The types of the campaign's columns and of others, by name."""
     return {name: {"text": text, "time": time}[kind] for name, kind in CAMPAIGN.items()} | others
 
 
-FEEDBACK = {"id": "serial4"} | columns(
+FEEDBACK = {"id": "serial4"} | campaign_and(
     "text", "int8", client_id="text", trigger_datetime_created="int4", feedback="varchar"
 )
 DEAD_LETTER = {
-    "key": "bytes", "value": "bytes", "reason": "string", "source_topic": "string", "source_partition": "int", "source_offset": "long",
-}  # fmt: skip
+    "key": "bytes",
+    "value": "bytes",
+    "reason": "string",
+    "source_topic": "string",
+    "source_partition": "int",
+    "source_offset": "long",
+}
 EXPECTED = {
-    "promo_campaigns": (set(), {"kafka", "json"}, columns("string", "long")),
+    "promo_campaigns": (set(), {"kafka", "json"}, campaign_and("string", "long")),
     "subscribers_restaurants": (
         set(),
         {"postgres"},
@@ -46,7 +52,7 @@ EXPECTED = {
     "promo_notifications": (
         {"promo_campaigns", "subscribers_restaurants"},
         {"kafka", "json", "spark"},
-        columns("string", "long", client_id="string", trigger_datetime_created="long"),
+        campaign_and("string", "long", client_id="string", trigger_datetime_created="long"),
     ),
     "promo_dead_letters": ({"promo_campaigns"}, {"kafka"}, DEAD_LETTER),
 }
@@ -59,7 +65,7 @@ def test_every_topic_and_table_is_an_asset_with_lineage_kinds_and_columns() -> N
         for spec in definitions.resolve_all_asset_specs()
         if spec.group_name == "promo_stream"
     }
-    shown = {
+    described = {
         name: (
             {dep.asset_key.to_user_string() for dep in spec.deps},
             spec.kinds,
@@ -67,99 +73,108 @@ def test_every_topic_and_table_is_an_asset_with_lineage_kinds_and_columns() -> N
         )
         for name, spec in specs.items()
     }
-    assert shown == EXPECTED
+    assert described == EXPECTED
     assert all(
         spec.owners == ["team:data-engineering"] and spec.description for spec in specs.values()
     )
 
 
-def test_the_columns_of_the_tables_are_those_in_postgres(world: World) -> None:
+@pytest.mark.parametrize("table", ["subscribers_restaurants", "subscribers_feedback"])
+def test_the_described_columns_of_a_table_are_those_in_postgres(world: World, table: str) -> None:
     types = {
         "integer": {"serial4", "int4"},
         "bigint": {"int8"},
         "text": {"text"},
         "character varying": {"varchar"},
     }
-    for table in ("subscribers_restaurants", "subscribers_feedback"):
-        spec = next(
-            spec
-            for asset in STREAM_ASSETS
-            for spec in _specs(asset)
-            if spec.key == dg.AssetKey(table)
-        )
-        query = """SELECT column_name, data_type, is_nullable = 'YES' FROM information_schema.columns
-            WHERE table_name = %s ORDER BY ordinal_position"""
-        found = world.execute(query, (table,))
-        described = spec.metadata["dagster/column_schema"].columns
-        assert [(column.name, column.constraints.nullable) for column in described] == [
-            (name, nullable) for name, _, nullable in found
-        ]
-        assert all(
-            column.type in types[type_]
-            for column, (_, type_, _) in zip(described, found, strict=True)
-        )
+    specs = [spec for asset in STREAM_ASSETS for spec in _specs(asset)]
+    (spec,) = [spec for spec in specs if spec.key == dg.AssetKey(table)]
+    described = spec.metadata["dagster/column_schema"].columns
+    query = """SELECT column_name, data_type, is_nullable = 'YES' FROM information_schema.columns
+        WHERE table_name = %s ORDER BY ordinal_position"""
+    actual = world.execute(query, (table,))
+    assert [(column.name, column.constraints.nullable) for column in described] == [
+        (name, nullable) for name, _, nullable in actual
+    ]
+    for column, (_, type_, _) in zip(described, actual, strict=True):
+        assert column.type in types[type_]
 
 
 def _specs(asset: dg.AssetSpec | dg.AssetsDefinition) -> list[dg.AssetSpec]:
     return [asset] if isinstance(asset, dg.AssetSpec) else list(asset.specs)
 
 
-def counts_of(result: dg.ExecuteInProcessResult) -> dict[str, object]:
-    materialization = result.asset_materializations_for_node("subscribers_restaurants")[0]
+def materialize_subscribers(world: World) -> dict[str, object]:
+    """The counts that the materialization reports."""
+    result = dg.materialize([subscribers_restaurants], resources={"settings": world.settings})
+    (materialization,) = result.asset_materializations_for_node("subscribers_restaurants")
     return {name: value.value for name, value in materialization.metadata.items()}
 
 
-def test_materializing_the_subscribers_makes_the_tables_keeps_rows_and_counts(world: World) -> None:
+def expected_counts(rows: int, subscriptions: int, clients: int, restaurants: int) -> dict:
+    return {
+        "dagster/row_count": rows,
+        "subscriptions": subscriptions,
+        "clients": clients,
+        "restaurants": restaurants,
+    }
+
+
+def test_materializing_the_subscribers_creates_the_tables_keeps_rows_and_counts_them(
+    world: World,
+) -> None:
     world.execute(
         "DROP SCHEMA promo_ledger CASCADE; DROP TABLE subscribers_restaurants, subscribers_feedback"
     )
-    empty = dg.materialize([subscribers_restaurants], resources={"settings": world.settings})
-    assert counts_of(empty) == {
-        "dagster/row_count": 0,
-        "subscriptions": 0,
-        "clients": 0,
-        "restaurants": 0,
-    }
-    world.favour([("anna", "r1"), ("anna", "r1"), ("anna", "r2"), ("boris", "r1")])
-    filled = dg.materialize([subscribers_restaurants], resources={"settings": world.settings})
-    assert counts_of(filled) == {
-        "dagster/row_count": 4,
-        "subscriptions": 3,
-        "clients": 2,
-        "restaurants": 2,
-    }
-    assert world.execute("SELECT client_id, restaurant_id FROM subscribers_restaurants ORDER BY id") == [
-        ("anna", "r1"), ("anna", "r1"), ("anna", "r2"), ("boris", "r1"),
-    ]  # fmt: skip
+    assert materialize_subscribers(world) == expected_counts(0, 0, 0, 0)
+    favourites = [("anna", "r1"), ("anna", "r1"), ("anna", "r2"), ("boris", "r1")]
+    world.favour(favourites)
+    assert materialize_subscribers(world) == expected_counts(4, 3, 2, 2)
+    query = "SELECT client_id, restaurant_id FROM subscribers_restaurants ORDER BY id"
+    assert world.execute(query) == favourites
     assert world.execute("SELECT count(*) FROM subscribers_feedback") == [(0,)]
 
 
-def failure_of_run(world: World) -> str:
-    """What a run says that cannot stream; it ends before it needs a session."""
-    resources = {"settings": world.settings, "pyspark": None}
-    with dg.DagsterInstance.ephemeral() as instance:
-        result = promo_stream.execute_in_process(
-            resources=resources, instance=instance, raise_on_error=False
-        )
+def test_materializing_the_subscribers_without_postgres_fails_in_one_line(world: World) -> None:
+    world.extra_env["PROMO_POSTGRES_URL"] = "postgresql://promo:s3cret@127.0.0.1:1/promo"
+    result = dg.materialize(
+        [subscribers_restaurants], resources={"settings": world.settings}, raise_on_error=False
+    )
+    reason = read_failure(result, "subscribers_restaurants")
+    assert "Postgres" in reason and "connection failed" in reason
+    assert "\n" not in reason and "s3cret" not in reason
+
+
+def read_failure(result: dg.ExecuteInProcessResult, node: str) -> str:
     assert not result.success
-    failure = result.failure_data_for_node("run_promo_stream")
+    failure = result.failure_data_for_node(node)
     assert failure is not None
     assert failure.user_failure_data is not None
     return failure.user_failure_data.description or ""
 
 
-def test_a_run_that_cannot_have_the_turn_says_who_has_it(
+def fail_to_stream(world: World) -> str:
+    """The reason why a run fails that ends before it needs a Spark session."""
+    resources = {"settings": world.settings, "pyspark": None}
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = promo_stream.execute_in_process(
+            resources=resources, instance=instance, raise_on_error=False
+        )
+    return read_failure(result, "run_promo_stream")
+
+
+def test_a_run_that_cannot_acquire_the_lease_names_the_run_that_holds_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "ACQUIRE_TIMEOUT_S", 0.1)
     with lease.acquire_lease(world.postgres_url, "the one that streams"):
-        said = failure_of_run(world)
-    assert said.startswith("another promo stream is running (the one that streams since ")
+        reason = fail_to_stream(world)
+    assert "another promo stream is running (the one that streams since " in reason
 
 
 def test_a_run_without_postgres_fails_in_one_line_without_the_password(world: World) -> None:
     world.extra_env["PROMO_POSTGRES_URL"] = "postgresql://promo:s3cret@127.0.0.1:1/promo"
-    said = failure_of_run(world)
-    assert said.startswith("Postgres gave no connection: ")
-    assert "\n" not in said
-    assert "s3cret" not in said
+    reason = fail_to_stream(world)
+    assert "Postgres" in reason and "connection failed" in reason
+    assert "\n" not in reason
+    assert "s3cret" not in reason

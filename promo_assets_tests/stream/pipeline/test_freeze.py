@@ -1,4 +1,7 @@
-"""An audience is frozen as a whole, also where Spark runs a task again while one that it gave up for lost still writes."""
+"""An audience is frozen as a whole.
+
+This holds even if Spark runs a task again while one that it presumed dead is still writing.
+"""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,14 +13,14 @@ import pytest
 
 from promo_assets.stream.errors import StaleTask
 from promo_assets.stream.ledger.ledger import Dispatch, Ledger
-from promo_assets.stream.pipeline.delivery import record_shard
+from promo_assets.stream.pipeline.freeze import record_shard
 from promo_assets_tests.support.stream_process import wait_for
 from promo_assets_tests.support.world import World
 
-QUERY = "00000000-0000-0000-0000-000000000001"
+QUERY_ID = "00000000-0000-0000-0000-000000000001"
 
 
-def pairs_of(*clients: str) -> Iterator[pa.RecordBatch]:
+def make_pairs(*clients: str) -> Iterator[pa.RecordBatch]:
     yield pa.RecordBatch.from_pydict(
         {"dispatch_position": pa.array([1] * len(clients), pa.int32()), "client_id": list(clients)}
     )
@@ -25,13 +28,14 @@ def pairs_of(*clients: str) -> Iterator[pa.RecordBatch]:
 
 @pytest.fixture
 def ledger(world: World) -> Ledger:
-    """With one campaign that is due."""
+    """A ledger with one campaign that is due."""
     world.execute(
-        """INSERT INTO promo_ledger.campaigns VALUES ('k', 'r', 'c', 'text', 'owner', 'contact', 0, 9, 1, %s, 0, 0, 0, 0, 'due', 5)""",
-        (QUERY,),
+        """INSERT INTO promo_ledger.campaigns
+        VALUES ('k', 'r', 'c', 'text', 'owner', 'contact', 0, 9, 1, %s, 0, 0, 0, 0, 'due', 5)""",
+        (QUERY_ID,),
     )
     made = Ledger(world.postgres_url, epoch=0)
-    made.finish_batch(QUERY, 0, messages=1, rejected=0)
+    made.finish_batch(QUERY_ID, 0, messages=1, rejected=0)
     return made
 
 
@@ -41,13 +45,13 @@ def open_dispatch(ledger: Ledger, shards: int) -> Dispatch:
     return dispatch
 
 
-def note(world: World, dispatch: Dispatch, shard: int, batches: Iterator[pa.RecordBatch]) -> int:
+def record(world: World, dispatch: Dispatch, shard: int, batches: Iterator[pa.RecordBatch]) -> int:
     with psycopg.connect(world.postgres_url, autocommit=True) as connection:
         return record_shard(connection, 0, dispatch, shard, batches)
 
 
-def audience(world: World) -> dict[tuple[int, int], list[str]]:
-    """Clients by (shard, chunk)."""
+def read_audience(world: World) -> dict[tuple[int, int], list[str]]:
+    """Return the client_ids by (shard, chunk)."""
     rows = world.execute("SELECT shard, chunk, pairs FROM promo_ledger.audience")
     return {
         (shard, chunk): [client for _, clients in pairs for client in clients]
@@ -55,16 +59,16 @@ def audience(world: World) -> dict[tuple[int, int], list[str]]:
     }
 
 
-def test_a_task_done_again_replaces_what_the_first_had_noted(world: World, ledger: Ledger) -> None:
+def test_a_repeated_task_replaces_what_the_first_one_recorded(world: World, ledger: Ledger) -> None:
     dispatch = open_dispatch(ledger, shards=2)
-    assert note(world, dispatch, 0, pairs_of("ann", "bob")) == 2
-    assert note(world, dispatch, 1, pairs_of("eve")) == 1
-    assert note(world, dispatch, 0, pairs_of("ann")) == 1
-    assert audience(world) == {(0, 0): ["ann"], (1, 0): ["eve"]}
+    assert record(world, dispatch, 0, make_pairs("ann", "bob")) == 2
+    assert record(world, dispatch, 1, make_pairs("eve")) == 1
+    assert record(world, dispatch, 0, make_pairs("ann")) == 1
+    assert read_audience(world) == {(0, 0): ["ann"], (1, 0): ["eve"]}
 
 
-def test_a_late_task_of_a_former_attempt_writes_nothing(world: World, ledger: Ledger) -> None:
-    """It had other shards: its shard 0 is another class of clients, and would take some of them away."""
+def test_a_late_task_of_an_earlier_attempt_writes_nothing(world: World, ledger: Ledger) -> None:
+    """It had other shards: its shard 0 is another class of clients, and would remove some."""
     former = open_dispatch(ledger, shards=3)
     dispatch = open_dispatch(ledger, shards=2)
     assert (dispatch.dispatch_id, dispatch.shards, dispatch.attempt) == (
@@ -72,45 +76,44 @@ def test_a_late_task_of_a_former_attempt_writes_nothing(world: World, ledger: Le
         2,
         former.attempt + 1,
     )
-    note(world, dispatch, 0, pairs_of("ann", "bob"))
-    with pytest.raises(StaleTask, match="too late"):
-        note(world, former, 0, pairs_of("ann"))
-    assert audience(world) == {(0, 0): ["ann", "bob"]}
+    record(world, dispatch, 0, make_pairs("ann", "bob"))
+    with pytest.raises(StaleTask, match=f"too late.*{dispatch.dispatch_id}"):
+        record(world, former, 0, make_pairs("ann"))
+    assert read_audience(world) == {(0, 0): ["ann", "bob"]}
 
 
 def test_after_the_freeze_a_late_task_writes_nothing(world: World, ledger: Ledger) -> None:
     dispatch = open_dispatch(ledger, shards=1)
-    note(world, dispatch, 0, pairs_of("ann"))
+    record(world, dispatch, 0, make_pairs("ann"))
     ledger.freeze(dispatch, pairs=1)
     with pytest.raises(StaleTask, match="frozen"):
-        note(world, dispatch, 0, pairs_of("ann", "bob"))
-    assert audience(world) == {(0, 0): ["ann"]}
+        record(world, dispatch, 0, make_pairs("ann", "bob"))
+    assert read_audience(world) == {(0, 0): ["ann"]}
 
 
 @pytest.mark.parametrize("act", ["a new attempt", "the freeze"])
-def test_what_ends_an_attempt_waits_for_a_task_that_is_writing(
+def test_a_new_attempt_and_the_freeze_wait_for_a_task_that_is_writing(
     world: World, ledger: Ledger, act: str
 ) -> None:
     dispatch = open_dispatch(ledger, shards=1)
     began, go_on = Queue[None](), Queue[None]()
 
-    def held_up() -> Iterator[pa.RecordBatch]:
+    def delayed_pairs() -> Iterator[pa.RecordBatch]:
         began.put(None)
         go_on.get(timeout=60)
-        yield from pairs_of("ann", "bob")
+        yield from make_pairs("ann", "bob")
 
     with ThreadPoolExecutor() as threads:
-        writing = threads.submit(note, world, dispatch, 0, held_up())
+        writing = threads.submit(record, world, dispatch, 0, delayed_pairs())
         began.get(timeout=60)
-        ending = (
-            threads.submit(ledger.open_dispatch, "out", 1)
-            if act == "a new attempt"
-            else threads.submit(ledger.freeze, dispatch, 2)
-        )
-        wait_for(
-            lambda: world.execute("SELECT pid FROM pg_locks WHERE NOT granted"), "one that waits"
-        )
+        end_attempt = {
+            "a new attempt": lambda: ledger.open_dispatch("out", 1),
+            "the freeze": lambda: ledger.freeze(dispatch, 2),
+        }
+        ending = threads.submit(end_attempt[act])
+        waiting = "SELECT pid FROM pg_locks WHERE NOT granted"
+        wait_for(lambda: world.execute(waiting), f"{act} to wait for the task's lock")
         go_on.put(None)
         assert writing.result(60) == 2
         ending.result(60)
-    assert audience(world) == ({} if act == "a new attempt" else {(0, 0): ["ann", "bob"]})
+    assert read_audience(world) == ({} if act == "a new attempt" else {(0, 0): ["ann", "bob"]})

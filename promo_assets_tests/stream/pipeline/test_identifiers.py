@@ -1,11 +1,14 @@
-"""Identifiers lie: checkpoints, topics, sequences and tables begin anew or go back. Nothing is lost by it, nothing repeated."""
+"""Checkpoints, topics, sequences and tables start over or go back: nothing is lost or repeated.
+
+No identifier that comes from another system is trusted alone (docs/adr/0004).
+"""
 
 import shutil
 import time
 from dataclasses import replace
 
 from promo_assets_tests.support.expectation import campaign, problems
-from promo_assets_tests.support.world import World
+from promo_assets_tests.support.world import ROW_FIELDS, World
 
 NOW = int(time.time())
 FOLLOWERS = {(f"client-{number}", "r") for number in range(50)}
@@ -29,7 +32,7 @@ def test_a_new_checkpoint_reads_everything_again_and_sends_only_what_is_new(
     assert metrics.repeated == 2
 
 
-def test_a_checkpoint_put_back_to_an_earlier_state_counts_its_batches_again_over_other_messages(
+def test_a_restored_checkpoint_gives_the_same_batch_numbers_to_other_messages(
     world: World, catch_up
 ) -> None:
     world.favour(FOLLOWERS)
@@ -46,7 +49,7 @@ def test_a_checkpoint_put_back_to_an_earlier_state_counts_its_batches_again_over
     assert [letter.value() for letter in world.dead_letters()] == [b"broken"]
 
 
-def test_other_topics_get_only_what_no_topic_had(world: World, catch_up) -> None:
+def test_other_topics_get_only_campaigns_that_no_topic_had_before(world: World, catch_up) -> None:
     world.favour(FOLLOWERS)
     world.send(*due("a", "b"), b"broken")
     catch_up(world)
@@ -62,13 +65,13 @@ def test_other_topics_get_only_what_no_topic_had(world: World, catch_up) -> None
     assert {row["adv_campaign_id"] for row in other.rows()} == {"a", "b", "c"}
     assert len(other.rows()) == len(world.messages()) + len(other.messages()) == 150
     assert [letter.value() for letter in other.dead_letters()] == [b"broken as well"]
-    world.send(*due("d"))  # and back again: each topic has its checkpoint
+    world.send(*due("d"))  # back to the first topic, which has a checkpoint of its own
     catch_up(world)
     assert len(world.messages()) == 150
     other.delete_topics(other.topic_in, other.topic_out, other.topic_dead_letters)
 
 
-def test_an_input_topic_made_anew_under_its_name_is_read_from_its_start(
+def test_an_input_topic_that_was_deleted_and_created_again_is_read_from_its_start(
     world: World, catch_up
 ) -> None:
     world.favour(FOLLOWERS)
@@ -76,10 +79,10 @@ def test_an_input_topic_made_anew_under_its_name_is_read_from_its_start(
     catch_up(world)
     world.delete_topics(world.topic_in)
     world.create_topics(world.topic_in)
-    world.send(b"broken anew", *due("c", "d"), partition=0)
+    world.send(b"broken again", *due("c", "d"), partition=0)
     catch_up(world)
     assert problems(world, due("a", "b", "c", "d"), [FOLLOWERS]) == []
-    assert sorted(letter.value() for letter in world.dead_letters()) == [b"broken", b"broken anew"]
+    assert sorted(letter.value() for letter in world.dead_letters()) == [b"broken", b"broken again"]
 
 
 def test_a_feedback_table_truncated_with_its_sequence_gets_only_new_rows(
@@ -107,12 +110,13 @@ def test_a_sequence_set_back_below_ids_in_use_is_lifted_and_no_row_is_lost(
     assert problems(world, due("a", "b"), [FOLLOWERS]) == []
 
 
-def test_rows_of_others_in_the_feedback_table_stay_as_they_are(world: World, catch_up) -> None:
+def test_rows_that_others_wrote_to_the_feedback_table_do_not_change(world: World, catch_up) -> None:
     world.favour(FOLLOWERS)
-    columns = "restaurant_id, adv_campaign_id, adv_campaign_content, adv_campaign_owner, adv_campaign_owner_contact"
+    values = ("r", "a", "old", "o", "oc", 1, 2, 3, "client-1", 4, "liked it")
     world.execute(
-        f"INSERT INTO subscribers_feedback ({columns}, adv_campaign_datetime_start, adv_campaign_datetime_end, datetime_created,"
-        " client_id, trigger_datetime_created, feedback) VALUES ('r', 'a', 'old', 'o', 'oc', 1, 2, 3, 'client-1', 4, 'liked it')"
+        f"INSERT INTO subscribers_feedback ({', '.join(ROW_FIELDS)}, feedback)"
+        f" VALUES ({', '.join(['%s'] * len(values))})",
+        values,
     )
     before = world.execute("SELECT * FROM subscribers_feedback")
     world.send(*due("a"))

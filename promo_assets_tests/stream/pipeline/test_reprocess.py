@@ -1,4 +1,4 @@
-"""The input topic is read again: what is known notifies nobody, what was missed is made up for."""
+"""Reading the input topic again notifies nobody twice, and delivers what was missed."""
 
 import json
 import time
@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 
 from promo_assets.stream.ledger.connection import connect
 from promo_assets.stream.ledger.lease import read_status
+from promo_assets.stream.offsets import Offsets
 from promo_assets.stream.pipeline.reprocess import offsets_at
 from promo_assets.stream.pipeline.run import StreamRun, run_stream
 from promo_assets_tests.support.expectation import campaign, problems
@@ -22,25 +23,26 @@ def due(*names: str) -> list[dict]:
     return [campaign("r", name, NOW - 100, NOW + 86_400) for name in names]
 
 
-def read_again(world: World, spark: SparkSession, asked: dict[int, int]) -> StreamRun:
+def reprocess(world: World, spark: SparkSession, requested: Offsets) -> StreamRun:
     stream_run = StreamRun(
-        world.settings, lambda: spark, "test", until_caught_up=True, again_from=asked
+        world.settings, lambda: spark, "test", until_caught_up=True, reprocess_from=requested
     )
     run_stream(stream_run)
     assert not list((world.home / "checkpoint").rglob("*reprocess*"))
     return stream_run
 
 
-def sinks(world: World) -> tuple[int, int, int]:
+def count_sinks(world: World) -> tuple[int, int, int]:
     return len(world.rows()), len(world.messages()), len(world.dead_letters())
 
 
-def metrics(stream_run: StreamRun) -> tuple[int, int, int, int]:
+def read_sums(stream_run: StreamRun) -> tuple[int, int, int, int]:
+    """Return the numbers of campaigns, notifications, repeated and rejected messages."""
     sums = stream_run.metrics.sums
     return sums["campaigns"], sums["notifications"], sums["repeated"], sums["rejected"]
 
 
-def test_from_an_offset_and_from_a_time_what_is_known_notifies_nobody(
+def test_known_messages_read_again_from_an_offset_or_a_time_notify_nobody(
     world: World, spark, catch_up
 ) -> None:
     world.favour(FOLLOWERS)
@@ -50,31 +52,29 @@ def test_from_an_offset_and_from_a_time_what_is_known_notifies_nobody(
     world.send(*due("c"), b"broken too", partition=1)
     catch_up(world)
     assert offsets_at(world.settings, between) == {0: 3, 1: 0, 2: 0}
-    for asked, repeated, rejected in (
+    for requested, repeated, rejected in (
         ({0: 0, 1: 0, 2: 0}, 3, 2),
         ({0: 2, 1: 2, 2: 0}, 0, 1),
         (offsets_at(world.settings, between), 1, 1),
     ):
-        assert metrics(read_again(world, spark, asked)) == (0, 0, repeated, rejected)
+        assert read_sums(reprocess(world, spark, requested)) == (0, 0, repeated, rejected)
     assert problems(world, due("a", "b", "c"), [FOLLOWERS]) == []
-    assert sinks(world) == (150, 150, 2)
+    assert count_sinks(world) == (150, 150, 2)
     world.send(*due("d"))
-    assert metrics(catch_up(world)) == (
-        1,
-        50,
-        0,
-        0,
-    )  # the stream's own checkpoint stayed where it was
+    # The stream's own checkpoint has stayed where it was.
+    assert read_sums(catch_up(world)) == (1, 50, 0, 0)
 
 
-def test_what_the_stream_has_not_read_is_not_jumped_over(world: World, spark, catch_up) -> None:
-    """Else the letter published from behind the gap would tell the stream that the gap's letter is published, too."""
+def test_messages_that_the_stream_has_not_read_are_not_skipped(
+    world: World, spark, catch_up
+) -> None:
+    """A dead letter from behind a gap would tell the stream that those of the gap are published."""
     world.favour(FOLLOWERS)
     world.send(*due("a"), partition=0)
     catch_up(world)
     world.send(b"broken in the gap", *due("in the gap"), *due("b"), b"broken", partition=0)
-    assert metrics(read_again(world, spark, {0: 3, 1: 0, 2: 0})) == (2, 100, 0, 2)
-    assert metrics(catch_up(world)) == (0, 0, 2, 2)
+    assert read_sums(reprocess(world, spark, {0: 3, 1: 0, 2: 0})) == (2, 100, 0, 2)
+    assert read_sums(catch_up(world)) == (0, 0, 2, 2)
     assert problems(world, due("a", "in the gap", "b"), [FOLLOWERS]) == []
     assert sorted(letter.value() for letter in world.dead_letters()) == [
         b"broken",
@@ -82,24 +82,27 @@ def test_what_the_stream_has_not_read_is_not_jumped_over(world: World, spark, ca
     ]
 
 
-def test_messages_that_a_ledger_never_took_in_are_notified_and_only_they(
+def test_only_messages_that_the_ledger_never_ingested_are_notified(
     world: World, spark, catch_up
 ) -> None:
-    """As with a ledger made anew beside a checkpoint that is kept: the stream goes on behind them."""
+    """A new ledger with an old checkpoint has this: the stream itself continues after them."""
     world.favour(FOLLOWERS)
     world.send(*due("a", "b"), partition=0)
     catch_up(world)
-    world.execute("TRUNCATE promo_ledger.campaigns, promo_ledger.dispatches, promo_ledger.audience, promo_ledger.batches;"
-                  "TRUNCATE subscribers_feedback; UPDATE promo_ledger.heartbeat SET read_offsets = NULL")  # fmt: skip
+    world.execute(
+        "TRUNCATE promo_ledger.campaigns, promo_ledger.dispatches, promo_ledger.audience,"
+        " promo_ledger.batches, subscribers_feedback;"
+        " UPDATE promo_ledger.heartbeat SET read_offsets = NULL"
+    )
     world.delete_topics(world.topic_out)
     world.create_topics(world.topic_out)
     world.send(*due("c"), partition=0)
-    assert metrics(catch_up(world)) == (1, 50, 0, 0)
-    assert metrics(read_again(world, spark, {0: 0, 1: 0, 2: 0})) == (2, 100, 1, 0)
+    assert read_sums(catch_up(world)) == (1, 50, 0, 0)
+    assert read_sums(reprocess(world, spark, {0: 0, 1: 0, 2: 0})) == (2, 100, 1, 0)
     assert problems(world, due("a", "b", "c"), [FOLLOWERS]) == []
 
 
-def test_after_an_older_backup_of_the_database_rows_are_made_up_and_kafka_gets_the_same_ids_again(
+def test_after_an_old_backup_of_the_database_missing_rows_return_and_kafka_repeats_their_ids(
     world: World, spark, catch_up
 ) -> None:
     world.favour(FOLLOWERS)
@@ -110,13 +113,12 @@ def test_after_an_older_backup_of_the_database_rows_are_made_up_and_kafka_gets_t
     )
     world.send(*due("b"), b"broken too", partition=0)
     catch_up(world)
-    world.execute(
-        "DELETE FROM promo_ledger.campaigns WHERE adv_campaign_id = 'b'"
-    )  # as they were after the first run
+    # The tables are again as they were after the first run.
+    world.execute("DELETE FROM promo_ledger.campaigns WHERE adv_campaign_id = 'b'")
     world.execute("DELETE FROM subscribers_feedback WHERE adv_campaign_id = 'b'")
     world.execute("UPDATE promo_ledger.heartbeat SET read_offsets = %s", kept)
-    ends = {0: 4, 1: 0, 2: 0}  # the restored ledger itself knows where it had read to
-    assert metrics(read_again(world, spark, ends)) == (1, 50, 0, 1)
+    ends = {0: 4, 1: 0, 2: 0}  # the restored ledger itself knows where it has read to
+    assert read_sums(reprocess(world, spark, ends)) == (1, 50, 0, 1)
     assert Counter(row["adv_campaign_id"] for row in world.rows()) == {"a": 50, "b": 50}
     assert sorted(letter.value() for letter in world.dead_letters()) == [b"broken", b"broken too"]
     ids = Counter(
@@ -129,7 +131,7 @@ def test_after_an_older_backup_of_the_database_rows_are_made_up_and_kafka_gets_t
     )
 
 
-def test_a_checkpoint_that_a_crash_left_does_not_shorten_the_next_reading(
+def test_a_checkpoint_that_a_crash_left_does_not_shorten_the_next_reprocess(
     world: World, spark, catch_up
 ) -> None:
     world.favour(FOLLOWERS)
@@ -138,25 +140,26 @@ def test_a_checkpoint_that_a_crash_left_does_not_shorten_the_next_reading(
     (regular,) = (path.parent for path in (world.home / "checkpoint").rglob("metadata"))
     left = regular.with_name(f"{regular.name}-reprocess")
     left.mkdir()
-    for path in regular.rglob("*"):  # the regular one's, as one that had read to the end
+    for path in regular.rglob("*"):  # a copy of the regular checkpoint, which is at the end
         target = left / path.relative_to(regular)
         target.mkdir(parents=True, exist_ok=True) if path.is_dir() else target.write_bytes(
             path.read_bytes()
         )
-    assert metrics(read_again(world, spark, {0: 0, 1: 0, 2: 0})) == (0, 0, 2, 0)
+    assert read_sums(reprocess(world, spark, {0: 0, 1: 0, 2: 0})) == (0, 0, 2, 0)
 
 
-def test_a_runs_figures_and_read_offsets_can_be_seen_after_it(world: World, catch_up) -> None:
+def test_the_metrics_and_read_offsets_of_a_run_are_known_after_its_end(
+    world: World, catch_up
+) -> None:
     world.favour(FOLLOWERS)
     world.send(*due("a"), b"broken", partition=1)
     catch_up(world)
     with connect(world.postgres_url, "test") as connection:
         status = read_status(connection)
     assert status.metrics and status.read_offsets
-    assert {name: status.metrics[name] for name in ("notifications", "rejected", "waiting")} == {
-        "notifications": 50, "rejected": 1, "waiting": 0,
-    }  # fmt: skip
-    assert status.read_offsets["offsets"] == {"0": 0, "1": 2, "2": 0}
-    catch_up(world)  # a run that reads nothing forgets nothing
+    expected = {"notifications": 50, "rejected": 1, "waiting": 0}
+    assert {name: status.metrics[name] for name in expected} == expected
+    assert status.read_offsets["offsets"] == {0: 0, 1: 2, 2: 0}
+    catch_up(world)  # a run that reads nothing does not change them
     with connect(world.postgres_url, "test") as connection:
         assert read_status(connection).read_offsets == status.read_offsets

@@ -1,8 +1,12 @@
-"""Put on the PYTHONPATH of a stream's processes, this kills the stream at a chosen point; the product knows nothing of it.
+"""Kills a stream's process at a chosen point, if this folder is on the PYTHONPATH of the process.
 
-KILL_AT names the point, or several with a ; between them. KILL_COUNT says at which passing, KILL_MARK is the beginning of a
-file's name that says it has happened. The driver is killed, or with KILL_WHOM=executor the executor that passes the point.
-BREAK takes a protection out, for the control run.
+The product knows nothing of it. Environment:
+- KILL_AT names the point, or several points separated by a semicolon;
+- KILL_COUNT says which passing of the point kills (default 1);
+- KILL_MARK is a path: the process creates this file when it kills (with several points the file's
+  name also ends in the point), and PATH.driver holds the driver's process id;
+- KILL_WHOM=executor kills the executor that passes the point, otherwise the driver is killed;
+- BREAK takes a protection out, for a control run.
 """
 
 import importlib.util
@@ -15,31 +19,31 @@ POINTS = os.environ.get("KILL_AT", "").split(";")
 MARK = os.environ.get("KILL_MARK", "")
 
 
-def _driver() -> int:
-    """The process that runs the stream: it noted itself when it made the stream."""
+def _read_driver_pid() -> int:
+    """Return the process that runs the stream: it wrote its id when it made the stream."""
     with open(MARK + ".driver") as file:
         return int(file.read())
 
 
-def _executor() -> int:
-    """A Python worker's daemon was started by its executor."""
+def _find_executor_pid() -> int:
+    """Return the parent of the Python workers' daemon: the executor starts that daemon."""
     with open(f"/proc/{os.getppid()}/stat") as file:
         return int(file.read().rpartition(")")[2].split()[1])
 
 
 def _kill(mark: str) -> None:
-    victim = _executor() if os.environ.get("KILL_WHOM") == "executor" else _driver()
+    kill_executor = os.environ.get("KILL_WHOM") == "executor"
+    victim = _find_executor_pid() if kill_executor else _read_driver_pid()
     try:
-        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))  # of two shards one does it
+        os.close(os.open(mark, os.O_CREAT | os.O_EXCL))  # only one of two shards creates it
     except FileExistsError:
-        if os.environ.get("KILL_WHOM") == "executor":
-            return  # the other one's
+        if kill_executor:
+            return  # the other shard kills its own executor
     else:
         os.kill(victim, signal.SIGKILL)
     if os.getpid() != victim:
-        time.sleep(
-            600
-        )  # the dead stream's worker does nothing more, until its parents' end takes it along
+        # The dead stream's worker does nothing more, until the end of its parents ends it too.
+        time.sleep(600)
 
 
 _passed: dict[str, int] = {}
@@ -53,7 +57,8 @@ def _pass(point: str) -> None:
             _kill(mark)
 
 
-def _around(owner: object, name: str, before: str = "", after: str = "") -> None:
+def _wrap(owner: object, name: str, before: str = "", after: str = "") -> None:
+    """Make a function pass these points before and after its work."""
     function = getattr(owner, name)
 
     def wrapped(*arguments, **named):
@@ -65,44 +70,47 @@ def _around(owner: object, name: str, before: str = "", after: str = "") -> None
     setattr(owner, name, wrapped)
 
 
-def _query(module) -> None:
-    make = module.PromoStream.__init__
+def _patch_query(module) -> None:
+    init = module.PromoStream.__init__
 
-    def noted_make(*arguments, **named):
+    def write_pid_and_init(*arguments, **named):
         with open(MARK + ".driver", "w") as file:
             file.write(str(os.getpid()))
-        make(*arguments, **named)
+        init(*arguments, **named)
 
-    module.PromoStream.__init__ = noted_make
-    _around(
+    module.PromoStream.__init__ = write_pid_and_init
+    _wrap(
         module.PromoStream, "handle_batch", before="offsets logged", after="before the commit log"
     )
 
 
-def _ledger(module) -> None:
-    _around(module.Ledger, "freeze", before="before the freeze", after="frozen")
+def _patch_ledger(module) -> None:
+    _wrap(module.Ledger, "freeze", before="before the freeze", after="frozen")
 
 
-def _intake(module) -> None:
-    _around(module, "_register", after="registered")
+def _patch_ingest(module) -> None:
+    _wrap(module, "_register", after="registered")
 
 
-def _delivery(module) -> None:
-    lines = module._copy_lines
+def _patch_freeze(module) -> None:
+    _wrap(module, "record_shard", after="shard noted")
 
-    def interrupted_lines(*arguments):
-        for piece in lines(*arguments):
-            yield piece
+
+def _patch_delivery(module) -> None:
+    copy_lines = module._copy_lines
+
+    def interrupted_copy_lines(*arguments):
+        for lines in copy_lines(*arguments):
+            yield lines
             _pass("in the Postgres write")
 
-    module._copy_lines = interrupted_lines
-    _around(module, "record_shard", after="shard noted")
-    _around(module, "store_chunk", after="after the Postgres commit")
+    module._copy_lines = interrupted_copy_lines
+    _wrap(module, "store_chunk", after="after the Postgres commit")
     if os.environ.get("BREAK") == "published":
         module._is_published = lambda *_: False
 
 
-def _writer(module) -> None:
+def _patch_producer(module) -> None:
     produce, commit = module.TransactionalProducer.produce, module.TransactionalProducer.commit
     count = 0
 
@@ -110,36 +118,34 @@ def _writer(module) -> None:
         nonlocal count
         produce(self, topic, *arguments)
         count += 1
-        if (
-            "while producing" in POINTS
-            and topic == os.environ["PROMO_TOPIC_OUT"]
-            and count % 50 == 0
-        ):
+        is_output = topic == os.environ["PROMO_TOPIC_OUT"]
+        if "while producing" in POINTS and is_output and count % 50 == 0:
             self._producer.flush()  # the broker has a part of the transaction
             _pass("while producing")
-        self._of = "" if topic == os.environ["PROMO_TOPIC_OUT"] else " of dead letters"
+        self._suffix = "" if is_output else " of dead letters"
 
     def interrupted_commit(self):
-        of = getattr(self, "_of", " of nothing")
-        _pass("before the Kafka commit" + of)
+        suffix = getattr(self, "_suffix", " of nothing")
+        _pass("before the Kafka commit" + suffix)
         commit(self)
-        _pass("after the Kafka commit" + of)
+        _pass("after the Kafka commit" + suffix)
 
     module.TransactionalProducer.produce = interrupted_produce
     module.TransactionalProducer.commit = interrupted_commit
 
 
 PATCHES = {
-    "promo_assets.stream.pipeline.query": _query,
-    "promo_assets.stream.ledger.ledger": _ledger,
-    "promo_assets.stream.pipeline.ingest": _intake,
-    "promo_assets.stream.pipeline.delivery": _delivery,
-    "promo_assets.stream.kafka.producer": _writer,
+    "promo_assets.stream.pipeline.query": _patch_query,
+    "promo_assets.stream.ledger.ledger": _patch_ledger,
+    "promo_assets.stream.pipeline.ingest": _patch_ingest,
+    "promo_assets.stream.pipeline.freeze": _patch_freeze,
+    "promo_assets.stream.pipeline.delivery": _patch_delivery,
+    "promo_assets.stream.kafka.producer": _patch_producer,
 }
 
 
 class _Finder:
-    """Patches a module when it is first imported, in whichever of the stream's processes that is."""
+    """Patches a module at its first import, in whichever of the stream's processes that happens."""
 
     def find_spec(self, name, path=None, target=None):
         if name not in PATCHES:

@@ -1,4 +1,4 @@
-"""A real HDFS for the tests: a NameNode and a DataNode, each a process of its own, on loopback only."""
+"""A real HDFS for the tests: a NameNode and a DataNode process that listen on loopback only."""
 
 import json
 import subprocess
@@ -22,9 +22,10 @@ PROGRAMS = {
     "DataNode": "org.apache.hadoop.hdfs.server.datanode.DataNode",
 }
 
-# Port 0 is any free one: the DataNode tells the NameNode its ports, and that tells the clients. Names are never looked up.
-# Without the extension a NameNode that finds blocks again stays in safe mode for half a minute.
-# The DataNode starts together with the NameNode, so it tries often to reach it.
+# Port 0 is any free port: the DataNode reports its ports to the NameNode, which passes them on to
+# clients. Host names are never looked up.
+# With the default extension, a NameNode that finds existing blocks stays in safe mode for half a
+# minute. The DataNode starts together with the NameNode, so it tries to connect often.
 CONFIG = {
     "dfs.replication": "1",
     "dfs.datanode.hostname": "127.0.0.1",
@@ -39,7 +40,7 @@ CONFIG = {
 
 
 class Hdfs(Daemons):
-    """`with Hdfs(folder) as hdfs`: it can be written to from then on. Data and logs lie below the folder."""
+    """An HDFS with data and logs below a folder; `with Hdfs(folder)` waits until it is ready."""
 
     names = tuple(PROGRAMS)
     what = "HDFS"
@@ -54,11 +55,11 @@ class Hdfs(Daemons):
 
     @property
     def conf(self) -> Path:
-        """For HADOOP_CONF_DIR."""
+        """The value of HADOOP_CONF_DIR for clients."""
         return self.folder / "conf"
 
     def start(self) -> None:
-        """Starts both nodes; `wait` tells when they can be used."""
+        """Start both nodes; `wait` waits until they are ready."""
         self._port, self._web_port = processes.free_port(), processes.free_port()
         self._configure()
         if not (self.folder / "name").exists():
@@ -75,7 +76,8 @@ class Hdfs(Daemons):
             beans = json.load(answer)["beans"]
         if not beans or beans[0]["Safemode"]:
             return False
-        # A node that has registered is alive, but takes blocks only once it has told how much it holds.
+        # A node that has registered is alive, but accepts blocks only after it has reported its
+        # capacity.
         return any(node["capacity"] > 0 for node in json.loads(beans[0]["LiveNodes"]).values())
 
     def _configure(self) -> None:
@@ -84,7 +86,8 @@ class Hdfs(Daemons):
             "dfs.namenode.name.dir": (self.folder / "name").as_uri(),
             "dfs.datanode.data.dir": (self.folder / "data").as_uri(),
         }
-        # Empty web pages stand before those in the jar: unpacking those would take as long as all the rest. JMX is asked without them.
+        # Empty web pages come before those in the jar on the class path: unpacking the latter would
+        # take as long as everything else. JMX works without them.
         for pages in ("hdfs", "datanode"):
             (self.conf / "webapps" / pages).mkdir(parents=True, exist_ok=True)
         write_configuration(self.conf / "hdfs-site.xml", CONFIG | own)
@@ -109,9 +112,8 @@ class Hdfs(Daemons):
             env=ENVIRONMENT,
         )
         if done.returncode != 0:
-            raise ServiceError(
-                f"the tests' HDFS could not be formatted: {(done.stderr + done.stdout).strip()[-300:]!r}"
-            )
+            output = (done.stderr + done.stdout).strip()
+            raise ServiceError(f"the tests' HDFS could not be formatted: {output[-300:]!r}")
 
     def _java(self, *options: str) -> list[str]:
         return [
@@ -125,9 +127,9 @@ class Hdfs(Daemons):
 
 
 def write_configuration(file: Path, properties: dict[str, str]) -> None:
-    """As Hadoop's servers and clients read it."""
-    written = [
+    """Write a configuration file of Hadoop."""
+    elements = [
         f"<property><name>{name}</name><value>{escape(value)}</value></property>"
         for name, value in properties.items()
     ]
-    file.write_text(f"<configuration>{''.join(written)}</configuration>")
+    file.write_text(f"<configuration>{''.join(elements)}</configuration>")

@@ -13,12 +13,12 @@ import dagster as dg
 from promo_assets.definitions import build_definitions
 from promo_assets.lake import steps
 from promo_assets.lake.defs import jobs
-from promo_assets_tests.lake.defs.test_runs import World
+from promo_assets_tests.support.lake.lake_world import LakeWorld
 
 
 def main(folder: Path) -> None:
     chunks = []
-    clean = steps.clean
+    clean = steps.clean_events
 
     def die_in_the_second_chunk(*of, **more):
         chunks.append(of)
@@ -27,8 +27,8 @@ def main(folder: Path) -> None:
         return clean(*of, **more)
 
     jobs.DAYS_AT_ONCE = 1
-    steps.clean = die_in_the_second_chunk
-    definitions = build_definitions(World.settings(folder))
+    steps.clean_events = die_in_the_second_chunk
+    definitions = build_definitions(LakeWorld.settings(folder))
     definitions.resolve_job_def("initial_load").execute_in_process(
         instance=dg.DagsterInstance.ephemeral()
     )

@@ -1,4 +1,7 @@
-"""A process that stages a day and is killed (-9) at a point: `python -m promo_assets_tests.support.lake.killed_write ROOT DAY POINT`."""
+"""A process that stages a day and is killed (-9) at a given point.
+
+Run as `python -m promo_assets_tests.support.lake.killed_write ROOT DAY POINT`.
+"""
 
 import os
 import signal
@@ -36,19 +39,16 @@ def die_when_spark_writes(scratch: Path) -> None:
 
 
 def main(root: str, day: str, point: str) -> None:
-    session = open_session(
-        Settings(home=Path(root) / "home", spark_master="local[2]", _env_file=None), "killed"
-    )  # pyright: ignore[reportCallIssue]
-    lake = Lake(session, root, "somebody")
+    settings = Settings(home=Path(root) / "home", spark_master="local[2]", _env_file=None)  # pyright: ignore[reportCallIssue]
+    lake = Lake(open_session(settings, "killed"), root, "somebody")
     if point == "before the day is renamed":
         Files.replace = die
     elif point == "when the old day is away":
         Files._rename = dying_after(Files._rename, lambda new_name: "/old-" in new_name)
     else:
-        threading.Thread(
-            target=die_when_spark_writes, args=(Path(root) / "user/somebody/scratch",), daemon=True
-        ).start()
-    steps.stage(lake, [date.fromisoformat(day)])
+        scratch = Path(root) / "user/somebody/scratch"
+        threading.Thread(target=die_when_spark_writes, args=(scratch,), daemon=True).start()
+    steps.stage_events(lake, [date.fromisoformat(day)])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""Literal rows of the lake's tables, their `date` first, and what a frame holds. Times are text in UTC, so that neither the zone
-that the tests run in nor Python's clock has a say.
+"""Literal rows of the lake's tables, with their `date` first, and the rows of a frame.
+
+Times are text in UTC, so that neither the time zone of the tests nor Python's clock matters.
 """
 
 from collections.abc import Iterable
@@ -32,7 +33,7 @@ def raw_row(
     date: str = "2022-05-28",
     **event: object,
 ) -> Row:
-    """A row of RAW and of STG; fields of the event that are not named are null."""
+    """Return a row of RAW or STG; fields of the event that are not given are null."""
     return date, tuple((dict.fromkeys(_EVENT_FIELDS) | event).values()), event_type, lat, lon
 
 
@@ -58,24 +59,22 @@ def subscription(user: int, at: str, channel: int | None, place: Place = NOWHERE
 
 
 def frame(spark: SparkSession, table: Table, rows: Iterable[Row]) -> DataFrame:
+    """Return rows of a table with `date` as a frame of the table's types."""
     fields = [StructField("date", DateType()), *table.schema.fields]
-    written = StructType(
-        [
-            StructField(field.name, StringType() if _is_time(field.dataType) else field.dataType)
-            for field in fields
-        ]
+    types = [StringType() if _is_time(field.dataType) else field.dataType for field in fields]
+    texts = StructType(
+        [StructField(field.name, type_) for field, type_ in zip(fields, types, strict=True)]
     )
-    return spark.createDataFrame(list(rows), written).select(
-        *(F.col(field.name).cast(field.dataType) for field in fields)
-    )
+    columns = (F.col(field.name).cast(field.dataType) for field in fields)
+    return spark.createDataFrame(list(rows), texts).select(*columns)
 
 
 def events_frame(spark: SparkSession, rows: Iterable[Row]) -> DataFrame:
     return frame(spark, EVENTS, rows)
 
 
-def told(frame: DataFrame) -> list[Row]:
-    """All of its rows, sorted by their `repr`."""
+def sorted_rows(frame: DataFrame) -> list[Row]:
+    """Return all rows of a frame, sorted by their `repr`, with times as text."""
     columns = [
         F.col(field.name).cast("string") if _is_time(field.dataType) else F.col(field.name)
         for field in frame.schema
