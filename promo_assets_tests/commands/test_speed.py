@@ -4,6 +4,7 @@ Each is compared with a program that does nothing, in turn, so that a busy machi
 """
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 ROUNDS = 3
 EMPTY = "import dagster as dg; defs = dg.Definitions()"
-OURS = "import promo_assets.definitions"
+OURS = "import promo_assets.definitions as ours; ours.build_definitions(ours.load_settings())"
 
 
 def seconds(*commands: Callable[[], object]) -> list[float]:
@@ -51,8 +52,20 @@ def test_help_takes_half_a_second_and_status_a_second(services: Services, capsys
     assert status < max(1.0, 6 * nothing)
 
 
+def cpu_seconds(*arguments: str) -> float:
+    """Return the median of a program's CPU time in seconds, which other programs do not change."""
+    taken = []
+    for _ in range(ROUNDS):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        program(*arguments)()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return statistics.median(taken)
+
+
 def test_the_definitions_load_in_three_seconds_more_than_an_empty_project(capsys) -> None:
-    empty, ours = seconds(program(sys.executable, "-c", EMPTY), program(sys.executable, "-c", OURS))
+    empty = cpu_seconds(sys.executable, "-c", EMPTY)
+    ours = cpu_seconds(sys.executable, "-c", OURS)
     with capsys.disabled():
         print(f"\n  an empty project {empty:.2f} s, ours {ours:.2f} s", end="")
     assert ours - empty < max(3.0, 2 * empty)
