@@ -51,3 +51,4 @@ def create_roles(world: World, passwords: Mapping[str, str]) -> Iterator[dict[st
         world.execute("DROP OWNED BY promo_stream, promo_lake")
         world.execute("DROP DATABASE IF EXISTS dagster WITH (FORCE)")
         world.execute("DROP ROLE IF EXISTS promo_stream, promo_lake, dagster")
+        world.execute("CREATE DATABASE dagster")  # the local server's own, for the tests after
