@@ -23,12 +23,12 @@ from promo_assets.local.processes import free_port
 from promo_assets.run_launcher import HealthCheckRunLauncher
 from promo_assets_tests.support.stream_process import kill_all, session_of, wait_for
 
+pytestmark = pytest.mark.slow
+
 # A job whose run never ends by itself.
 JOBS = """
 import threading
 import dagster as dg
-
-pytestmark = pytest.mark.slow
 
 @dg.op
 def wait() -> None:
