@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from promo_assets.local.kafka import LocalKafka
 from promo_assets.local.postgres import LocalPostgres
 from promo_assets.local.postgres_account import remove_data_folder
 from promo_assets.settings import Settings
-from promo_assets_tests.support.daemons import KEEPER, SHORT_LIVED
+from promo_assets_tests.support.daemons import SHORT_LIVED, start_keeper
 from promo_assets_tests.support.lake.hdfs import Hdfs
 
 # Fixtures that start servers: `make test-quick` leaves out whatever needs one of them.
@@ -107,11 +106,8 @@ def services(
     # Other test runs, and a developer's own services, would contend for the default ports.
     ports = {"kafka_port": processes.free_port(), "postgres_port": processes.free_port()}
     processes.write_atomically(settings.home / "local" / "services.json", json.dumps(ports))
-    records = [str(service(settings.home).record) for service in (LocalKafka, LocalPostgres)]
     # A worker that is killed, or ended by a test's time limit, does not finish its fixtures.
-    keeper = subprocess.Popen(
-        [sys.executable, "-c", KEEPER, *records], stdin=subprocess.PIPE, start_new_session=True
-    )
+    keeper = start_keeper(LocalKafka(settings.home).record, LocalPostgres(settings.home).record)
     try:
         endpoints = local_services.up(settings, _say)
         started = Settings(home=settings.home, _env_file=None)  # pyright: ignore[reportCallIssue]

@@ -124,9 +124,10 @@ class _HadoopDays:
     free_bytes: int | None = None
 
     def __init__(self, root: str, spark: Any):
+        from promo_assets.jvm.hadoop import open_file_system
+
         self.place = root.rstrip("/") + RAW_EVENTS.path
-        self._path = spark._jvm.org.apache.hadoop.fs.Path
-        self._files = self._path(self.place).getFileSystem(spark._jsc.hadoopConfiguration())
+        self._files, self._path, _ = open_file_system(spark, self.place)
 
     def list_files(self, day: date) -> list[str]:
         folder = self._path(f"{self.place}/{day_folder(day)}")

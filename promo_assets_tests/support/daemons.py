@@ -44,6 +44,15 @@ with ThreadPoolExecutor() as threads:
 DIRECTLY = build_opener(ProxyHandler({}))
 
 
+def start_keeper(*records: Path) -> subprocess.Popen[bytes]:
+    """Start a process that stops the recorded servers when it is told to, or when this one ends.
+
+    `communicate` tells it, and returns once the servers have stopped.
+    """
+    command = [sys.executable, "-c", KEEPER, *map(str, records)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+
+
 class Daemons:
     """Servers that are ready inside `with Daemons(folder) as servers`.
 
@@ -102,10 +111,7 @@ class Daemons:
     ) -> None:
         """Start a server. `argument` is a part of its command line that no other process has."""
         if self._keeper is None:
-            command_line = [sys.executable, "-c", KEEPER, *map(str, self.records.values())]
-            self._keeper = subprocess.Popen(
-                command_line, stdin=subprocess.PIPE, start_new_session=True
-            )
+            self._keeper = start_keeper(*self.records.values())
         processes.start(
             command,
             argument=argument,

@@ -8,7 +8,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import tarfile
 import tempfile
 import zipfile
@@ -24,7 +23,7 @@ from promo_assets.local import processes
 from promo_assets.local.postgres import OWNER, LocalPostgres
 from promo_assets.local.postgres_account import account, remove_data_folder, run_as
 from promo_assets_tests.support.authority import Authority
-from promo_assets_tests.support.daemons import KEEPER
+from promo_assets_tests.support.daemons import start_keeper
 from promo_assets_tests.support.stream_process import kill_all
 
 # Without fsync the data survive a killed process, and tests do nothing worse.
@@ -44,11 +43,7 @@ class PostgresServer(LocalPostgres):
         return self.url(self.port)
 
     def __enter__(self) -> Self:
-        self._keeper = subprocess.Popen(
-            [sys.executable, "-c", KEEPER, str(self.record)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self._keeper = start_keeper(self.record)
         try:
             self.start(self.port)
             self.wait(self.port)

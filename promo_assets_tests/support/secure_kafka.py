@@ -7,7 +7,6 @@ import secrets
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +27,7 @@ from promo_assets.local import processes
 from promo_assets.local.kafka import CONFIG, LocalKafka
 from promo_assets.settings import PROJECT_ROOT
 from promo_assets_tests.support.authority import Authority
-from promo_assets_tests.support.daemons import KEEPER
+from promo_assets_tests.support.daemons import start_keeper
 
 DOCUMENT = PROJECT_ROOT / "docs" / "security.md"
 ADMIN = "admin"
@@ -94,11 +93,7 @@ class SecureKafka(LocalKafka):
         return AdminClient({"bootstrap.servers": self.address, **self.login()})
 
     def __enter__(self) -> Self:
-        self._keeper = subprocess.Popen(
-            [sys.executable, "-c", KEEPER, str(self.record)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self._keeper = start_keeper(self.record)
         try:
             self.start(self.port)
             self.wait(self.port)

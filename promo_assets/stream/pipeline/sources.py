@@ -1,12 +1,12 @@
 """Edge: what the stream reads: campaign messages from Kafka, followers from Postgres."""
 
 import json
-from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
+from promo_assets.jvm.hadoop import open_file_system
 from promo_assets.jvm.jdbc import jdbc_source
 from promo_assets.settings import Settings
 from promo_assets.stream.offsets import Offsets, parse_offsets
@@ -63,10 +63,8 @@ def read_end_offsets(query: StreamingQuery, topic: str) -> Offsets | None:
 
 def remove_checkpoint(spark: SparkSession, folder: str) -> None:
     """Delete a local folder or a Hadoop URI if it exists."""
-    jvm: Any = spark._jvm
-    conf: Any = spark._jsc.hadoopConfiguration()  # pyright: ignore[reportOptionalMemberAccess, reportOptionalCall]
-    path = jvm.org.apache.hadoop.fs.Path(folder)
-    path.getFileSystem(conf).delete(path, True)
+    system, path, _ = open_file_system(spark, folder)
+    system.delete(path(folder), True)
 
 
 def read_followers(spark: SparkSession, settings: Settings, shards: int) -> DataFrame:
